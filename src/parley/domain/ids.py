@@ -1,0 +1,57 @@
+"""Ids, subjects and times: their forms, which ids are the server's own, and how new ones are made.
+
+Draws no randomness and reads no clock: `IdSource` is given both.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+ID_PATTERN: Final = r"^[A-Za-z0-9._~-]{1,64}\Z"
+SUBJECT_PATTERN: Final = r"^[!-~]{1,320}\Z"
+
+Id = Annotated[str, Meta(pattern=ID_PATTERN)]
+Subject = Annotated[str, Meta(pattern=SUBJECT_PATTERN)]
+#: An id that a client chooses: shorter, so that the server can append to it (`<id>.notes`).
+ChosenId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._~-]{1,56}\Z")]
+
+_SUBJECT = re.compile(SUBJECT_PATTERN)
+
+
+def is_reserved(room_id: str) -> bool:
+    """Whether a room id is of the server's own kind, so that no client may choose it."""
+    return room_id == "queue" or room_id.endswith(".notes") or room_id.startswith(("c-", "s-"))
+
+
+def is_subject(text: str) -> bool:
+    return _SUBJECT.match(text) is not None
+
+
+@lru_cache(maxsize=4096)
+def rfc3339(at_ms: int) -> str:
+    """Unix milliseconds as RFC 3339 UTC with milliseconds: `2026-11-22T09:30:00.000Z`."""
+    seconds, milliseconds = divmod(at_ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
+
+
+class IdSource:
+    """Makes UUIDv7 ids (RFC 9562 §5.7) that ascend within one process, also within one millisecond.
+
+    `clock_ms` gives Unix milliseconds, `random_bytes(n)` n unpredictable bytes. Not thread-safe: one for each thread.
+    """
+
+    def __init__(self, clock_ms: Callable[[], int], random_bytes: Callable[[int], bytes]) -> None:
+        self._clock_ms = clock_ms
+        self._random_bytes = random_bytes
+        self._last = 0  # of the leading 60 bits: 48 of time, 12 of counter
+
+    def __call__(self) -> str:
+        lead = max(self._clock_ms() << 12, self._last + 1)
+        self._last = lead
+        tail = int.from_bytes(self._random_bytes(8), "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
+        digits = f"{lead >> 12:012x}7{lead & 0xFFF:03x}{tail:016x}"
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

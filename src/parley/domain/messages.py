@@ -1,0 +1,231 @@
+"""Messages: sent once, edited for a while, deleted into a tombstone.
+
+Holds every `message.*` command. Reading a room's log is `replay.py`.
+"""
+
+import unicodedata
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from parley.domain import audit, log
+from parley.domain.errors import Refusal, invalid_params
+from parley.domain.ids import Id, rfc3339
+from parley.domain.params import Limit, Params, Reason, Seq
+from parley.domain.ports import Acting, Decision, Row, Transaction
+from parley.domain.principal import Person
+from parley.domain.rooms import governed, joined, readable, writable
+
+DATA_BYTES_MAX = 8192
+
+
+class Message(Row):
+    """`seq` is that of its `message.created`. `data` is JSON text. A deleted one keeps no text."""
+
+    KEY: ClassVar = ("id",)
+    id: str
+    room: str
+    seq: int
+    text: str | None
+    sender: str
+    sender_name: str
+    sender_type: str
+    at_ms: int
+    client_id: str | None = None
+    reply_to: str | None = None
+    data: str | None = None
+    edited_at_ms: int | None = None
+    deleted_at_ms: int | None = None
+    deleted_by: str | None = None
+    deleted_by_name: str | None = None
+    deleted_by_type: str | None = None
+    deleted_reason: str | None = None
+
+
+class MessageView(Struct):
+    id: str
+    room: str
+    seq: int
+    text: str
+    sender: Person
+    at: str
+    client_id: str | UnsetType = UNSET
+    reply_to: str | UnsetType = UNSET
+    data: msgspec.Raw | UnsetType = UNSET
+    edited_at: str | UnsetType = UNSET
+
+
+class Tombstone(Struct):
+    id: str
+    room: str
+    seq: int
+    sender: Person
+    at: str
+    deleted: bool
+    deleted_at: str
+    deleted_by: Person
+    reason: str | UnsetType = UNSET
+
+
+def message_view(m: Message) -> MessageView | Tombstone:
+    sender = Person(m.sender, m.sender_name, m.sender_type)
+    if m.deleted_at_ms is not None:
+        by = Person(m.deleted_by or "", m.deleted_by_name or "", m.deleted_by_type or "")
+        reason = UNSET if m.deleted_reason is None else m.deleted_reason
+        return Tombstone(m.id, m.room, m.seq, sender, rfc3339(m.at_ms), True, rfc3339(m.deleted_at_ms), by, reason)
+    return MessageView(
+        m.id,
+        m.room,
+        m.seq,
+        m.text or "",
+        sender,
+        rfc3339(m.at_ms),
+        UNSET if m.client_id is None else m.client_id,
+        UNSET if m.reply_to is None else m.reply_to,
+        UNSET if m.data is None else msgspec.Raw(m.data.encode()),
+        UNSET if m.edited_at_ms is None else rfc3339(m.edited_at_ms),
+    )
+
+
+class Send(Params):
+    room: Id
+    text: str
+    client_id: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    reply_to: Id | None = None
+    data: dict[str, Any] | None = None
+
+
+class Edit(Params):
+    message: Id
+    text: str
+
+
+class Delete(Params):
+    message: Id
+    reason: Reason | None = None
+
+
+class Get(Params):
+    message: Id
+
+
+class List(Params):
+    room: Id
+    before: Seq | None = None
+    after: Seq | None = None
+    limit: Limit = 50
+
+
+def send(tx: Transaction, p: Send, who: Acting) -> Decision:
+    access = joined(tx, p.room, who)
+    # A repetition is answered with the first, whatever else is wrong with it: its sender never got our answer.
+    if p.client_id is not None and (first := tx.sent_before(p.room, who.subject, p.client_id)) is not None:
+        return Decision({"message": message_view(first), "duplicate": True})
+    text = checked_text(p.text, who)
+    data = _checked_data(p.data)
+    writable(access.room)
+    if p.reply_to is not None:
+        answered = tx.get(Message, p.reply_to)
+        if answered is None or answered.room != p.room:
+            raise invalid_params("reply_to", "There is no such message in this room.")
+    person = who.person
+    message = Message(
+        id=who.new_id(),
+        room=p.room,
+        seq=0,
+        text=text,
+        sender=person.subject,
+        sender_name=person.name,
+        sender_type=person.type,
+        at_ms=who.now_ms,
+        client_id=p.client_id,
+        reply_to=p.reply_to,
+        data=data,
+    )
+    message.seq = access.room.seq + 1
+    event = log.append(tx, access.room, who, "message.created", {"message": message_view(message)}, message.id)
+    tx.add(message)
+    return Decision({"message": event.data["message"], "duplicate": False}, [event])
+
+
+def edit(tx: Transaction, p: Edit, who: Acting) -> Decision:
+    message = _readable_message(tx, p.message, who)
+    room = readable(tx, message.room, who).room
+    if message.sender != who.subject:
+        raise Refusal("forbidden", "Only its sender may edit a message.")
+    if message.deleted_at_ms is not None:
+        raise Refusal("conflict", "The message was deleted.")
+    if who.now_ms - message.at_ms > who.rules.edit_window_s * 1000:
+        raise Refusal("forbidden", f"A message can be edited for {who.rules.edit_window_s // 60} minutes.")
+    text = checked_text(p.text, who)
+    if text == message.text:
+        return Decision({"message": message_view(message)})
+    writable(room)
+    message.text = text
+    message.edited_at_ms = who.now_ms
+    tx.save(message)
+    event = log.append(tx, room, who, "message.edited", {"message": message_view(message)}, message.id)
+    return Decision({"message": event.data["message"]}, [event])
+
+
+def delete(tx: Transaction, p: Delete, who: Acting) -> Decision:
+    message = _readable_message(tx, p.message, who)
+    access = readable(tx, message.room, who)
+    own = who.rules.delete_own and message.sender == who.subject
+    if not own:
+        access = governed(tx, message.room, who, by=("owner", "moderator"))
+    if message.deleted_at_ms is not None:
+        return Decision({"message": message_view(message)})
+    audit.record(tx, who, "message.delete", message.id, room=message.room, text=message.text, reason=p.reason)
+    person = who.person
+    message.text = message.data = message.edited_at_ms = None
+    message.deleted_at_ms = who.now_ms
+    message.deleted_by, message.deleted_by_name, message.deleted_by_type = person.subject, person.name, person.type
+    message.deleted_reason = p.reason
+    tx.save(message)
+    event = log.append(tx, access.room, who, "message.deleted", {"message": message_view(message)}, message.id)
+    return Decision({"message": event.data["message"]}, [event])
+
+
+def get(tx: Transaction, p: Get, who: Acting) -> Decision:
+    return Decision({"message": message_view(_readable_message(tx, p.message, who))})
+
+
+def list_messages(tx: Transaction, p: List, who: Acting) -> Decision:
+    readable(tx, p.room, who)
+    rows = tx.messages_page(p.room, before=p.before, after=p.after, limit=p.limit + 1)
+    complete = len(rows) <= p.limit
+    if not complete:
+        # The row over the limit is the farthest from where the page begins.
+        forward = p.after is not None and p.before is None
+        rows = rows[: p.limit] if forward else rows[1:]
+    return Decision({"messages": [message_view(row) for row in rows], "complete": complete})
+
+
+def checked_text(text: str, who: Acting) -> str:
+    """The text in NFC. Raises: Refusal (`invalid_params` on `text`) where it is empty or too long."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    if not text:
+        raise invalid_params("text", "A message has a text.")
+    if len(text) > who.rules.message_chars:
+        raise invalid_params("text", f"A message has at most {who.rules.message_chars} characters.")
+    return text
+
+
+def _checked_data(data: dict[str, Any] | None) -> str | None:
+    if data is None:
+        return None
+    encoded = msgspec.json.encode(data)
+    if len(encoded) > DATA_BYTES_MAX:
+        raise invalid_params("data", f"`data` has at most {DATA_BYTES_MAX} bytes of JSON.")
+    return encoded.decode()
+
+
+def _readable_message(tx: Transaction, message_id: str, who: Acting) -> Message:
+    message = tx.get(Message, message_id)
+    if message is None:
+        raise Refusal("not_found")
+    readable(tx, message.room, who)
+    return message

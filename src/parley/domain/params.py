@@ -1,0 +1,14 @@
+"""The base of every command's parameters, and the forms that several of them share."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+#: How many rows a page holds at most.
+Limit = Annotated[int, Meta(ge=1, le=200)]
+Seq = Annotated[int, Meta(ge=0, le=2**53)]
+Reason = Annotated[str, Meta(max_length=500)]
+
+
+class Params(Struct, forbid_unknown_fields=True):
+    """The parameters of one command: a JSON object; an unknown member is refused."""

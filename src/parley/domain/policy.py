@@ -1,0 +1,29 @@
+"""Who may use which command at all, from the command's row; what they may do to one thing is decided by its noun.
+
+The order is the contract's: what a guest names and may not have does not exist, every other command is forbidden to it;
+then roles; then what the token's grants leave of them.
+"""
+
+from parley.domain.commands import Command
+from parley.domain.errors import Refusal
+from parley.domain.params import Params
+from parley.domain.ports import Acting
+
+
+def admit(row: Command, params: Params, who: Acting) -> None:
+    """Raise unless the one who acts may use this command. Raises: Refusal (`forbidden`, `not_found`)."""
+    principal = who.principal
+    if principal.is_guest:
+        if not row.visitor:
+            raise Refusal("not_found" if row.names else "forbidden")
+    elif row.who == "admin" and not who.is_admin:
+        raise Refusal("forbidden", "Only an admin may do this.")
+    elif row.who == "agent" and not (who.is_admin or "agent" in who.roles):
+        raise Refusal("forbidden", "Only an agent may do this.")
+    grants = principal.grants
+    if grants is not None and not row.name.startswith("session."):
+        if row.action is None:
+            raise Refusal("forbidden", "This token is narrowed to what it names.")
+        # A message's room is known only to the store, so the messages' noun asks again with the room.
+        if row.names == "room" and not grants.allows(row.action, "room:" + params.room):  # type: ignore[attr-defined]
+            raise Refusal("forbidden", "This token does not grant that.")

@@ -1,0 +1,152 @@
+"""What the domain needs from outside, and what it gives back: the transaction, the acting principal, the decision.
+
+The store implements `Transaction`; nothing here knows how.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+from msgspec import Struct
+
+from parley.domain.events import Change, Event, Signal
+from parley.domain.principal import Person, Principal
+
+if TYPE_CHECKING:
+    from parley.domain.accounts import Account
+    from parley.domain.audit import AuditEntry
+    from parley.domain.log import Entry
+    from parley.domain.messages import Message
+    from parley.domain.params import Params
+    from parley.domain.receipts import Receipt
+    from parley.domain.rooms import Member, Room
+    from parley.domain.sessions import Session
+
+
+class Row(Struct, kw_only=True):
+    """A stored row: the struct's fields are the table's columns, `KEY` its primary key, in the table's order.
+
+    Mutable on purpose: a decision changes what `Transaction.get` gave it, then says `save`.
+    """
+
+    KEY: ClassVar[tuple[str, ...]] = ()
+
+
+R = TypeVar("R", bound=Row)
+
+
+class Transaction(Protocol):
+    """One transaction, as a decision sees it.
+
+    `get` gives the same object each time; `add`, `save`, `put` and `remove` stage a write that the commit carries out,
+    and that later `get`s and queries of the same transaction see. There is no savepoint: refuse before the first write.
+    """
+
+    @property
+    def epoch(self) -> str:
+        """The opaque id of this store's logs; a restored backup has another."""
+
+    def get(self, kind: type[R], *key: str | int) -> R | None: ...
+    def add(self, row: Row) -> None: ...
+    def save(self, row: Row) -> None: ...
+    def put(self, row: Row) -> None:
+        """Insert, or replace the row with the same key."""
+
+    def remove(self, row: Row) -> None: ...
+
+    # Queries, one group for each noun; pages are ascending and start behind `after`, unless they say otherwise.
+    def rooms_page(
+        self, *, member: str | None, only_mine: bool, all_private: bool, after: str | None, limit: int
+    ) -> Sequence["tuple[Room, Member | None]"]: ...
+    def members_page(self, room: str, after: str | None, limit: int) -> Sequence["Member"]: ...
+    def owners(self, room: str) -> int: ...
+    def sent_before(self, room: str, sender: str, client_id: str) -> "Message | None": ...
+    def entries(self, room: str, after: int, limit: int) -> Sequence["tuple[Entry, Message | None]"]: ...
+    def messages_page(self, room: str, *, before: int | None, after: int | None, limit: int) -> Sequence["Message"]:
+        """Ascending by seq; with neither bound, or with `before`, the newest `limit` below it."""
+
+    def message_at(self, room: str, seq: int) -> "Message | None": ...
+    def receipts(self, room: str) -> Sequence["Receipt"]: ...
+    def account_by_username(self, username_key: str) -> "Account | None": ...
+    def accounts_page(self, after: str | None, limit: int) -> Sequence["Account"]: ...
+    def sessions_page(self, subject: str | None, after: str | None, limit: int) -> Sequence["Session"]: ...
+    def audit_page(
+        self, *, after: str | None, subject: str | None, action: str | None, limit: int
+    ) -> Sequence["AuditEntry"]:
+        """Newest first; `after` is the id of the last entry seen."""
+
+
+class Rules(Struct, frozen=True):
+    """The settings that decisions depend on."""
+
+    message_chars: int = 8000
+    replay_bytes: int = 524_288
+    delete_own: bool = False
+    edit_window_s: int = 900
+
+
+class Acting(Struct, frozen=True):
+    """Who asks, with the rights that the store holds now, when, and by which rules.
+
+    `roles` are those that count at this moment; `now_ms` is Unix milliseconds, the same for a whole batch.
+    """
+
+    principal: Principal
+    roles: frozenset[str]
+    now_ms: int
+    new_id: Callable[[], str]
+    rules: Rules
+
+    @property
+    def subject(self) -> str:
+        return self.principal.subject
+
+    @property
+    def is_admin(self) -> bool:
+        return "admin" in self.roles
+
+    @property
+    def person(self) -> Person:
+        p = self.principal
+        return Person(p.subject, p.name, p.type)
+
+
+class Decision(Struct):
+    """What a command comes to. `reply` is the result as the wire has it; the rest leaves once it is committed."""
+
+    reply: Any
+    events: Sequence[Event] = ()
+    changes: Sequence[Change] = ()
+    signals: Sequence[Signal] = ()
+
+
+class Job:
+    """One command on its way through the store. `done` is called once, on the loop, with what came of it."""
+
+    __slots__ = ("done", "params", "principal")
+
+    def __init__(
+        self, params: "Params", principal: Principal, done: Callable[[Decision | BaseException], None]
+    ) -> None:
+        self.params = params
+        self.principal = principal
+        self.done = done
+
+
+class Moved(Struct):
+    """What a poll found: heads of rooms that are beyond what was asked with, and the changes since the last poll."""
+
+    heads: dict[str, int]
+    changes: Sequence[Change]
+
+
+class Store(Protocol):
+    """Where commands are decided. Every method is called on the loop, returns at once, and answers on the loop."""
+
+    def write(self, job: Job) -> None:
+        """Decide inside the writer's next transaction; `done` only after its commit, events published just before."""
+
+    def read(self, job: Job) -> None:
+        """Decide on a reading connection, which sees at least every commit that was answered."""
+
+    def poll(self, heads: Mapping[str, int], done: Callable[[Moved | BaseException], None]) -> None:
+        """Which of these rooms have moved beyond the given seq, and what changed since the last poll."""

@@ -1,0 +1,79 @@
+"""Whoever acts now: what the token in force says of them.
+
+What they may do is decided in `policy.py`, from the roles that the store holds at that moment.
+"""
+
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from parley.tokens.claims import AccessClaims, Grants
+
+PrincipalType = Literal["account", "guest", "service"]
+ROLES: Final = ("guest", "member", "agent", "admin")
+
+
+class Principal(Struct, frozen=True):
+    """The bearer of one verified access token.
+
+    `session` is the claim `sid`. `kept` says that the session is one that our store keeps, so that the stored roles
+    count, not the claim's. `expires_at_s` and `issued_at_s` are the claims `exp` and `iat`, in Unix seconds.
+    """
+
+    subject: str
+    type: PrincipalType
+    name: str
+    roles: frozenset[str]
+    session: str
+    token_id: str
+    issuer: str
+    expires_at_s: float
+    issued_at_s: float = 0
+    kept: bool = False
+    conversation: str | None = None
+    department: str | None = None
+    grants: Grants | None = None
+
+    @classmethod
+    def of(cls, claims: AccessClaims, *, kept: bool = False) -> "Principal":
+        """The principal that verified claims name."""
+        return cls(
+            subject=claims.sub,
+            type=claims.type,
+            name=claims.name or claims.sub,
+            roles=frozenset(claims.roles),
+            session=claims.sid,
+            token_id=claims.jti,
+            issuer=claims.iss,
+            expires_at_s=claims.exp,
+            issued_at_s=claims.iat,
+            kept=kept,
+            conversation=claims.conversation,
+            department=claims.department,
+            grants=claims.grants,
+        )
+
+    @property
+    def is_guest(self) -> bool:
+        return self.type == "guest"
+
+
+class Person(Struct, frozen=True):
+    """Somebody as others see them: the actor of an event, the sender of a message."""
+
+    subject: str
+    name: str
+    type: str
+
+
+#: Acts for the operator at the command line: no token, every right.
+OPERATOR: Final = Principal(
+    subject="operator",
+    type="service",
+    name="operator",
+    roles=frozenset({"admin"}),
+    session="",
+    token_id="",
+    issuer="",
+    expires_at_s=float("inf"),
+)
