@@ -1,0 +1,482 @@
+/**
+ * Parley's client for browsers: sign in, stay connected, call commands, follow rooms. An ES module without dependencies or DOM.
+ *
+ *     import { Parley } from "/static/parley.js";
+ *     const parley = await Parley.connect(location.origin, { signIn: { username, password } });
+ *     parley.subscribe("lobby", { event: (event) => console.log(event.seq, event.type) });
+ *     await parley.send("lobby", "Hello");
+ *
+ * What it promises: every event of a subscribed room once and in order, over any number of lost lines; a message handed to
+ * `send` is stored once or the promise rejects; the access token never leaves memory. It draws nothing and keeps no messages.
+ * @module
+ */
+
+import { SignIn, fixedToken, localStore, memoryStore, tokenCallback } from "./client/credentials.js";
+import { Emitter } from "./client/emitter.js";
+import { ParleyError, connectionLost } from "./client/errors.js";
+import { Line } from "./client/line.js";
+import { after, isFinal } from "./client/reconnecting.js";
+import { SendingLanes } from "./client/sending.js";
+import { Subscription } from "./client/subscription.js";
+
+export { ParleyError, localStore, memoryStore };
+
+/**
+ * @typedef {{subject: string, name: string, type?: string}} Person
+ * @typedef {{id: string, room: string, seq: number, text?: string, sender: Person, at: string, client_id?: string,
+ *   reply_to?: string, data?: object, edited_at?: string, deleted?: boolean, deleted_at?: string, deleted_by?: Person,
+ *   reason?: string}} Message
+ * @typedef {{room: string, seq: number, type: string, at: string, actor: Person, data: any}} Event
+ * @typedef {{room: string, type: string, at: string, data: any}} Signal
+ * @typedef {{subject: string, type: string, name: string, roles: string[], session: string, connection: string|null,
+ *   expires_at: string, server_time: string}} Session
+ *
+ * Where the connection stands. `connecting` and `reconnecting` go on by themselves (`retryAtMs`: when the next attempt is
+ * due); `held` waits for a sign-in, and `isOpen` says that the line still lives until `expiresAt`; `ended` is final until
+ * `connect` or `login` is called. `reason` is a refusal's code, or `silent`, `lost`, `signed_out`.
+ * @typedef {object} State
+ * @property {"idle"|"connecting"|"live"|"reconnecting"|"held"|"ended"} name
+ * @property {string} [reason]
+ * @property {number} [retryAtMs] Unix milliseconds
+ * @property {boolean} [isOpen]
+ * @property {string} [expiresAt]
+ *
+ * @typedef {object} Timing all in milliseconds
+ * @property {number} silenceMs a line that brings nothing for so long is given up (45,000: the server speaks every 25,000)
+ * @property {number} connectMs how long one attempt may take (10,000)
+ * @property {number} probeMs how long `nudge` waits for an answer (5,000)
+ * @property {number} retryMs the first pause after a lost line, doubled each time (1,000)
+ * @property {number} retryMaxMs the longest pause (30,000)
+ * @property {number} restartMs the longest first pause after a restart (5,000)
+ * @property {number} overloadedMs the first pause after an overload (5,000)
+ *
+ * @typedef {object} Options one of `token`, `tokenCallback`, `signIn`, or none: the sign-in kept from an earlier visit
+ * @property {string} [url] origin of the server; the page's own by default
+ * @property {string} [token]
+ * @property {() => string|Promise<string>} [tokenCallback] called whenever a new token is needed
+ * @property {{username: string, password: string}} [signIn]
+ * @property {"subprotocol"|"message"} [carrier] how the token reaches the socket
+ * @property {import("./client/credentials.js").TokenStore} [store] for the refresh token
+ * @property {Partial<Timing>} [timing]
+ * @property {typeof WebSocket} [WebSocket]
+ * @property {typeof fetch} [fetch]
+ *
+ * @typedef {{state: State, session: Session, event: Event, signal: Signal}} ParleyEvents
+ */
+
+/** @type {Timing} */
+const TIMING = {
+  silenceMs: 45_000,
+  connectMs: 10_000,
+  probeMs: 5_000,
+  retryMs: 1_000,
+  retryMaxMs: 30_000,
+  restartMs: 5_000,
+  overloadedMs: 5_000,
+};
+
+/** How often a fresh token may be refused in a row before we ask for a person. */
+const REFUSALS_MAX = 2;
+
+/** @extends {Emitter<ParleyEvents>} */
+export class Parley extends Emitter {
+  /** Who we are on the current line, or were on the last. @type {Session|null} */
+  session = null;
+  /** @type {State} */
+  state = { name: "idle" };
+
+  #base;
+  #signIn;
+  /** @type {import("./client/credentials.js").Credentials} */
+  #credentials;
+  #lineOptions;
+  #timing;
+  /** @type {Line|null} */
+  #line = null;
+  /** Whether the server has told us who we are on this line. */
+  #isIn = false;
+  /** Whether commands go through: in, and the token not run out. */
+  #isOpen = false;
+  /** @type {ReturnType<typeof setTimeout>|undefined} */
+  #retryTimer;
+  /** Attempts in a row without getting in. */
+  #attempts = 0;
+  /** Fresh tokens refused in a row. */
+  #refusals = 0;
+  /** @type {string|undefined} */
+  #refused;
+  /** Counts connects and disconnects; what began under an older one is void. */
+  #era = 0;
+  /** @type {Map<string, Subscription>} */
+  #subscriptions = new Map();
+  #lanes = new SendingLanes((params) => this.#callLine("message.send", params));
+
+  /** @param {Options} [options] */
+  constructor(options = {}) {
+    super();
+    this.#base = new URL(options.url ?? globalThis.location.origin).origin;
+    const fetcher = options.fetch ?? globalThis.fetch.bind(globalThis);
+    this.#signIn = new SignIn(this.#base, options.store ?? localStore(`parley.session ${this.#base}`), fetcher);
+    this.#signIn.onSignedOut = () => this.#finish("signed_out");
+    if (options.token !== undefined) this.#credentials = fixedToken(options.token);
+    else if (options.tokenCallback) this.#credentials = tokenCallback(options.tokenCallback);
+    else this.#credentials = this.#signIn;
+    this.#timing = { ...TIMING, ...options.timing };
+    this.#lineOptions = {
+      carrier: options.carrier ?? "subprotocol",
+      WebSocket: options.WebSocket ?? globalThis.WebSocket,
+      silenceMs: this.#timing.silenceMs,
+      connectMs: this.#timing.connectMs,
+    };
+  }
+
+  /**
+   * @param {string} url
+   * @param {Options} [options]
+   * @returns {Promise<Parley>} connected; rejects with the refusal
+   */
+  static async connect(url, options = {}) {
+    const parley = new Parley({ ...options, url });
+    if (options.signIn) await parley.login(options.signIn.username, options.signIn.password);
+    await parley.connect();
+    return parley;
+  }
+
+  /** Whether an earlier visit left a sign-in that `connect` can try. */
+  get isSignInKept() {
+    return this.#signIn.isKept();
+  }
+
+  /**
+   * Open the line and keep it open.
+   * @returns {Promise<Session>} once live; rejects where somebody must sign in (`held`) or the server says stop (`ended`)
+   */
+  connect() {
+    if (this.state.name === "live" && this.session) return Promise.resolve(this.session);
+    const settled = this.#settled();
+    if (!this.#line && this.#retryTimer === undefined) {
+      this.#era += 1;
+      this.#enter({ name: this.session ? "reconnecting" : "connecting" });
+      void this.#dial();
+    }
+    return settled;
+  }
+
+  /**
+   * Sign in; where a line is held for it, it goes on in place, with nothing lost.
+   * @param {string} username
+   * @param {string} password
+   * @returns {Promise<void>} rejects with `invalid_credentials`, `rate_limited`, `connection_lost`
+   */
+  async login(username, password) {
+    const token = await this.#signIn.login(username, password);
+    this.#credentials = this.#signIn;
+    this.#refusals = 0;
+    this.#refused = undefined;
+    if (this.state.name !== "held") return;
+    if (this.#line && this.#isIn) await this.#present(this.#line, token);
+    else void this.connect().catch(() => {});
+  }
+
+  /** Sign out, on the server and in the other tabs; this client ends. */
+  async logout() {
+    this.#finish("signed_out");
+    await this.#signIn.logout();
+  }
+
+  /** Close the line and forget the subscriptions; the sign-in stays. */
+  disconnect() {
+    this.#finish("left");
+  }
+
+  /** Something changed (the network came back, the page is seen again): try now, or make sure that the line still lives. */
+  nudge() {
+    if (this.#retryTimer !== undefined) {
+      this.#cancelRetry();
+      void this.#dial();
+    } else if (this.#line && this.#isIn) {
+      const line = this.#line;
+      const timer = setTimeout(() => line.leave("silent"), this.#timing.probeMs);
+      const done = () => clearTimeout(timer);
+      line.call("session.describe", {}).then(done, done);
+    }
+  }
+
+  /**
+   * Any command of the protocol. `message.send` waits for a line, gets a `client_id`, and is sent again with the same one
+   * until it is answered; every other command fails with `connection_lost` when the line is, or gets, lost.
+   * @param {string} method
+   * @param {Record<string, unknown>} [params]
+   * @returns {Promise<any>} the result; rejects with ParleyError
+   */
+  call(method, params = {}) {
+    if (method !== "message.send") return this.#callLine(method, params);
+    if (this.state.name === "ended") return Promise.reject(new ParleyError(this.state.reason ?? "ended", 0, "the connection ended"));
+    return this.#lanes.add({ client_id: randomId(), ...params }, this.#isOpen);
+  }
+
+  /**
+   * @param {string} room
+   * @param {string} text
+   * @param {{reply_to?: string, client_id?: string, data?: object}} [more]
+   * @returns {Promise<{message: Message, duplicate: boolean}>}
+   */
+  send(room, text, more = {}) {
+    return this.call("message.send", { room, text, ...more });
+  }
+
+  /**
+   * Follow a room. One subscription for each room; end it before you make another.
+   * @param {string} room
+   * @param {import("./client/subscription.js").SubscriptionHandlers} handlers
+   * @param {{after?: number, epoch?: string}} [from] left out: from now
+   * @returns {Subscription}
+   */
+  subscribe(room, handlers, from = {}) {
+    if (this.#subscriptions.has(room)) throw new Error(`already subscribed to ${room}`);
+    const subscription = new Subscription(room, handlers, from);
+    this.#subscriptions.set(room, subscription);
+    if (this.#isOpen) this.#resume(subscription);
+    return subscription;
+  }
+
+  /** @param {string} room */
+  unsubscribe(room) {
+    this.#subscriptions.get(room)?.drop();
+    if (this.#subscriptions.delete(room) && this.#isOpen) this.#callLine("room.unsubscribe", { room }).catch(() => {});
+  }
+
+  /**
+   * @param {string} method
+   * @param {object} params
+   */
+  #callLine(method, params) {
+    if (!this.#line || !this.#isIn) return Promise.reject(connectionLost("not connected"));
+    return this.#line.call(method, params);
+  }
+
+  async #dial() {
+    const era = this.#era;
+    let token;
+    try {
+      token = await this.#credentials.access(this.#refused);
+    } catch (error) {
+      if (era !== this.#era) return;
+      const refusal = /** @type {ParleyError} */ (error);
+      // A callback of the user's may throw anything: that passes, as their server's trouble does.
+      if (!(error instanceof ParleyError) || refusal.passing) this.#retry({ code: 0, reason: refusal.code ?? "token_callback" });
+      else this.#hold(refusal.code);
+      return;
+    }
+    if (era !== this.#era || this.#line) return;
+    const url = `${this.#base.replace(/^http/, "ws")}/ws`;
+    const line = new Line(url, token, this.#lineOptions, {
+      live: (session) => this.#welcome(session),
+      notice: (method, params) => this.#notice(line, method, params),
+      ended: (end) => this.#lost(line, end),
+    });
+    this.#line = line;
+  }
+
+  /** @param {Session} session */
+  #welcome(session) {
+    this.#isIn = true;
+    this.#attempts = 0;
+    this.#refusals = 0;
+    this.#refused = undefined;
+    this.#open(session);
+  }
+
+  /** @param {Session} session */
+  #open(session) {
+    const other = this.session !== null && this.session.subject !== session.subject;
+    this.session = session;
+    // Rooms and messages of one person are not carried over to another.
+    if (other) this.#dropAll("signed_out");
+    this.#isOpen = true;
+    this.emit("session", session);
+    this.#enter({ name: "live" });
+    for (const subscription of this.#subscriptions.values()) if (!subscription.isLive) this.#resume(subscription);
+    this.#lanes.open();
+  }
+
+  /** @param {Subscription} subscription */
+  #resume(subscription) {
+    const line = this.#line;
+    const call = (/** @type {string} */ method, /** @type {object} */ params) =>
+      line && line === this.#line ? line.call(method, params) : Promise.reject(connectionLost("another line"));
+    subscription.resume(call).then(
+      () => subscription.isOver && this.#subscriptions.delete(subscription.room),
+      () => {
+        // Busy for the moment, or held: a new line or token asks again; on this line we do, a little later.
+        setTimeout(() => {
+          if (line === this.#line && this.#isOpen && !subscription.isLive && !subscription.isOver) this.#resume(subscription);
+        }, this.#timing.retryMs * (1 + Math.random()));
+      },
+    );
+  }
+
+  /**
+   * @param {Line} line
+   * @param {string} method
+   * @param {any} params
+   */
+  #notice(line, method, params) {
+    if (line !== this.#line) return;
+    if (method === "event") {
+      const subscription = this.#subscriptions.get(params.room);
+      if (subscription && !subscription.take(params)) this.#resume(subscription);
+      this.emit("event", params);
+    } else if (method === "signal") {
+      this.#subscriptions.get(params.room)?.hear(params);
+      this.emit("signal", params);
+    } else if (method === "subscription.ended") {
+      const subscription = this.#subscriptions.get(params.room);
+      this.#subscriptions.delete(params.room);
+      subscription?.end(params.reason);
+    } else if (method === "session.changed" && this.session) {
+      this.session = { ...this.session, roles: params.roles };
+      this.emit("session", this.session);
+    } else if (method === "session.expiring") {
+      void this.#renew(line, params.expires_at);
+    }
+  }
+
+  /**
+   * Put a new token on the living line, in time.
+   * @param {Line} line
+   * @param {string} expiresAt
+   */
+  async #renew(line, expiresAt) {
+    for (let pauseMs = this.#timing.retryMs; line === this.#line; pauseMs *= 2) {
+      try {
+        const token = await this.#credentials.access(line.token);
+        if (line === this.#line) await this.#present(line, token);
+        return;
+      } catch (error) {
+        if (line !== this.#line) return;
+        if (error instanceof ParleyError && !error.passing) {
+          this.#enter({ name: "held", reason: error.code, isOpen: true, expiresAt });
+          return;
+        }
+        await new Promise((resolve) => setTimeout(resolve, pauseMs * (1 + Math.random())));
+      }
+    }
+  }
+
+  /**
+   * @param {Line} line
+   * @param {string} token
+   */
+  async #present(line, token) {
+    try {
+      const session = await line.call("session.refresh", { token });
+      line.token = token;
+      if (line === this.#line) this.#open(session);
+    } catch (error) {
+      if (!(error instanceof ParleyError) || error.code !== "subject_mismatch") throw error;
+      // Somebody else signed in: this line belongs to the one before.
+      line.leave("subject_mismatch");
+    }
+  }
+
+  /**
+   * @param {Line} line
+   * @param {import("./client/line.js").LineEnd} end
+   */
+  #lost(line, end) {
+    if (line !== this.#line) return;
+    this.#close();
+    if (end.code === 4401) {
+      this.#refused = line.token;
+      this.#refusals += 1;
+      if (this.state.name === "held" || this.#refusals > REFUSALS_MAX) this.#hold(end.reason);
+      else this.#retry(end, 0);
+    } else if (isFinal(end.code)) {
+      this.#finish(end.reason || "bad_request");
+    } else if (this.state.name === "held") {
+      this.#hold(this.state.reason ?? "sign_in_needed");
+    } else {
+      this.#retry(end);
+    }
+  }
+
+  /**
+   * @param {import("./client/line.js").LineEnd} end
+   * @param {number} [inMs]
+   */
+  #retry(end, inMs = after(end.code, this.#attempts, this.#timing)) {
+    this.#attempts += 1;
+    const reason = end.reason || "lost";
+    this.#enter({ name: this.session ? "reconnecting" : "connecting", reason, retryAtMs: Date.now() + inMs });
+    this.#retryTimer = setTimeout(() => {
+      this.#cancelRetry();
+      void this.#dial();
+    }, inMs);
+  }
+
+  #cancelRetry() {
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = undefined;
+    if (this.state.retryAtMs !== undefined) this.#enter({ name: this.state.name, reason: this.state.reason });
+  }
+
+  /** @param {string} reason */
+  #hold(reason) {
+    this.#close();
+    this.#enter({ name: "held", reason, isOpen: false });
+  }
+
+  /** @param {string} reason */
+  #finish(reason) {
+    this.#era += 1;
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = undefined;
+    const line = this.#line;
+    this.#close();
+    line?.leave(reason);
+    this.#enter({ name: "ended", reason });
+    this.#dropAll(reason);
+  }
+
+  #close() {
+    this.#line = null;
+    this.#isIn = false;
+    this.#isOpen = false;
+    this.#lanes.close();
+    for (const subscription of this.#subscriptions.values()) subscription.pause();
+  }
+
+  /** @param {string} reason */
+  #dropAll(reason) {
+    this.#lanes.fail(new ParleyError(reason, 0, `the connection ended: ${reason}`));
+    const subscriptions = [...this.#subscriptions.values()];
+    this.#subscriptions.clear();
+    for (const subscription of subscriptions) subscription.end(reason);
+  }
+
+  /** @param {State} state */
+  #enter(state) {
+    this.state = state;
+    this.emit("state", state);
+  }
+
+  /** @returns {Promise<Session>} */
+  #settled() {
+    return new Promise((resolve, reject) => {
+      const off = this.on("state", ({ name, reason }) => {
+        if (name === "live" && this.session) resolve(this.session);
+        else if (name === "held") reject(new ParleyError(reason ?? "sign_in_needed", 401, "somebody must sign in"));
+        else if (name === "ended") reject(new ParleyError(reason ?? "ended", 0, "the connection ended"));
+        else return;
+        off();
+      });
+    });
+  }
+}
+
+/** 128 random bits. (`crypto.randomUUID` is missing outside secure contexts.) */
+export function randomId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
