@@ -1,0 +1,262 @@
+"""The HTTP side of a WebSocket: what was asked, what is answered, and the wait for a decision between them.
+
+Who may open a socket is decided elsewhere (`handshake`); what happens on it afterwards is `websocket`'s.
+"""
+
+import asyncio
+import hashlib
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from parley.transport.websocket import Receiver, open_websocket
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
+_STATUS_LINES = {int(s): f"HTTP/1.1 {int(s)} {s.phrase}\r\n".encode() for s in HTTPStatus}
+
+
+class Accept:
+    """Switch protocols and hand the socket to `receiver`."""
+
+    __slots__ = ("headers", "message_bytes_max", "receiver", "subprotocol")
+
+    def __init__(
+        self,
+        receiver: Receiver,
+        subprotocol: str | None = None,
+        message_bytes_max: int = 131_072,
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        self.receiver = receiver
+        self.subprotocol = subprotocol
+        self.message_bytes_max = message_bytes_max
+        self.headers = headers
+
+
+class Refuse:
+    """Answer by HTTP and close."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    def encoded(self) -> bytes:
+        lines = [_STATUS_LINES[self.status]]
+        lines += [_header(name, value) for name, value in self.headers]
+        lines.append(b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(self.body))
+        lines.append(self.body)
+        return b"".join(lines)
+
+
+def problem(status: int, code: str, detail: str, headers: Iterable[tuple[str, str]] = ()) -> Refuse:
+    """A refusal as `application/problem+json` (RFC 9457)."""
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+    return Refuse(status, [("Content-Type", "application/problem+json"), *headers], json.dumps(body).encode())
+
+
+def _header(name: str, value: str) -> bytes:
+    line = f"{name}: {value}"
+    if "\r" in line or "\n" in line:
+        raise ValueError("a header with a line break in it")
+    return line.encode("latin-1") + b"\r\n"
+
+
+class UpgradeRequest:
+    """One request to become a WebSocket, as it was sent.
+
+    `method`, `path` and `query` are undecoded (`path` without the query); `headers` are (lower-case name, value) in
+    their order; `client` is the peer's (address, port), None on a Unix socket.
+    """
+
+    __slots__ = ("client", "headers", "http_version", "is_secure", "method", "path", "query")
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        target: str,
+        http_version: str,
+        headers: list[tuple[str, str]],
+        client: tuple[str, int] | None,
+        is_secure: bool,
+    ) -> None:
+        self.method = method
+        self.path, _, self.query = target.partition("#")[0].partition("?")
+        self.http_version = http_version
+        self.headers = headers
+        self.client = client
+        self.is_secure = is_secure
+
+    def __repr__(self) -> str:
+        # Never the query or the headers: they may carry a credential.
+        return f"<UpgradeRequest {self.method} {self.path}>"
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header (lower-case `name`)."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+    def header_values(self, name: str) -> list[str]:
+        """Every value of a header, lines apart, commas not yet split."""
+        return [value for key, value in self.headers if key == name]
+
+    @property
+    def subprotocols(self) -> list[str]:
+        """What `Sec-WebSocket-Protocol` offers, in order."""
+        offered = ",".join(self.header_values("sec-websocket-protocol")).split(",")
+        return [token for part in offered if (token := part.strip())]
+
+    @property
+    def is_well_formed(self) -> bool:
+        return self.malformed() is None
+
+    def malformed(self) -> Refuse | None:
+        """The refusal of a request that is no proper upgrade (RFC 6455 §4.2.1, §4.4), None for one that is."""
+        if self.method != "GET":
+            return problem(405, "method_not_allowed", "A WebSocket is opened with GET.", [("Allow", "GET")])
+        versions = self.header_values("sec-websocket-version")
+        if versions != ["13"]:
+            return problem(
+                426,
+                "upgrade_required",
+                "Sec-WebSocket-Version must be 13.",
+                [("Sec-WebSocket-Version", "13"), ("Upgrade", "websocket")],
+            )
+        if self.http_version == "1.0":
+            return problem(400, "invalid_request", "A WebSocket needs HTTP/1.1.")
+        if len(self.header_values("host")) != 1:
+            return problem(400, "invalid_request", "Exactly one Host header is required.")
+        keys = self.header_values("sec-websocket-key")
+        if len(keys) != 1 or not _is_key(keys[0]):
+            return problem(400, "invalid_request", "Sec-WebSocket-Key must be 16 bytes in base64, once.")
+        return None
+
+
+def _is_key(value: str) -> bool:
+    try:
+        return len(value) == 24 and len(b64decode(value, validate=True)) == 16
+    except ValueError:
+        return False
+
+
+def accept_value(key: str) -> bytes:
+    """`Sec-WebSocket-Accept` for a `Sec-WebSocket-Key` (RFC 6455 §4.2.2)."""
+    return b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest())
+
+
+class Upgrade:
+    """One upgrade request until it is answered; `http_protocol` makes it, and goes on being the protocol meanwhile.
+
+    Subclasses by `upgrade_protocol` are what uvicorn gets as `ws=`.
+    """
+
+    __slots__ = ("_members", "_release", "_request", "_transport", "early", "is_answered")
+
+    decide: ClassVar[Callable[[UpgradeRequest, Callable[[Accept | Refuse], bool]], None]]
+    call_at: ClassVar[Callable[[float, Callable[[], None]], Any] | None] = None
+    clock: ClassVar[Callable[[], float] | None] = None
+
+    def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any]) -> None:
+        self._members: set[Any] = server_state.connections
+        self.is_answered = False
+
+    def begin(
+        self, transport: asyncio.Transport, request: UpgradeRequest, early: bytes, release: Callable[[], None]
+    ) -> None:
+        """Ask for the decision. Where it is not there on return, reading waits for it.
+
+        `early` is what came behind the request; `release` is called when the transport has another protocol.
+        """
+        self._transport = transport
+        self._request = request
+        self.early = early
+        self._release = release
+        type(self).decide(request, self.respond)
+        if not self.is_answered:
+            transport.pause_reading()
+
+    def abandon(self) -> None:
+        """The peer has gone: the answer will find nobody."""
+        self.is_answered = True
+
+    def respond(self, outcome: Accept | Refuse) -> bool:
+        """Answer the request, once.
+
+        False where the peer has gone, or where an `Accept` met a request that is not well formed (it is refused as
+        such): the receiver will hear nothing at all.
+        """
+        transport = self._transport
+        if self.is_answered or transport.is_closing():
+            self.is_answered = True
+            return False
+        self.is_answered = True
+        if isinstance(outcome, Accept):
+            malformed = self._request.malformed()
+            if malformed is None:
+                self._accept(outcome)
+                return True
+            transport.write(malformed.encoded())
+            transport.close()
+            return False
+        transport.write(outcome.encoded())
+        transport.close()
+        return True
+
+    def _accept(self, outcome: Accept) -> None:
+        key = self._request.header("sec-websocket-key")
+        assert key is not None
+        head = [
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
+            accept_value(key),
+            b"\r\n",
+        ]
+        if outcome.subprotocol is not None:
+            head.append(_header("Sec-WebSocket-Protocol", outcome.subprotocol))
+        head += [_header(name, value) for name, value in outcome.headers]
+        head.append(b"\r\n")
+        transport = self._transport
+        transport.write(b"".join(head))
+        self._release()
+        loop = asyncio.get_running_loop()
+        open_websocket(
+            transport,
+            outcome.receiver,
+            outcome.message_bytes_max,
+            members=self._members,
+            clock=type(self).clock or loop.time,
+            call_at=type(self).call_at or loop.call_at,
+            early=self.early,
+        )
+
+
+def upgrade_protocol(
+    decide: Callable[[UpgradeRequest, Callable[[Accept | Refuse], bool]], None],
+    *,
+    call_at: Callable[[float, Callable[[], None]], Any] | None = None,
+    clock: Callable[[], float] | None = None,
+) -> type[Upgrade]:
+    """The class for uvicorn's `ws=`.
+
+    `decide(request, respond)` is called for each upgrade request, also for one that is not well formed, so that an
+    unknown path can be told first. It calls `respond` once, before it returns or later. `call_at` and `clock` are for
+    the deadlines of closing sockets: a timer wheel's, or the loop's own where they are left out.
+    """
+    slots = {"__slots__": (), "decide": staticmethod(decide)}
+    if call_at is not None:
+        slots["call_at"] = staticmethod(call_at)
+    if clock is not None:
+        slots["clock"] = staticmethod(clock)
+    return type("BoundUpgrade", (Upgrade,), slots)

@@ -1,0 +1,582 @@
+"""One upgraded socket: frames in, whole messages out, and the closing handshake of RFC 6455.
+
+Knows nothing of HTTP (`upgrade`), of what messages mean (`connection`), or of timers (`timers`). picows, which
+splits the bytes into frames, is kept behind this file: nothing else imports it.
+
+How picows is held. It is used as a parser and for nothing else. It is given a transport that leads nowhere, because
+it would otherwise answer errors by itself, ahead of the messages that came before the error; and it is given one
+fixed request to pass its own handshake, because ours has been decided by then. What it finds wrong it says to its
+logger, which is therefore the socket itself: `error` below is where a broken frame arrives.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import struct
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Protocol, cast
+
+from picows import WSAutoPingStrategy, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeResponseWithListener
+from picows.picows import WSProtocol  # type: ignore[attr-defined]
+
+log = logging.getLogger(__name__)
+
+# How long a peer has to answer our CLOSE; also how long we listen, without reading what it says, after we gave it up.
+CLOSE_TIMEOUT_S = 2.0
+# Above this many unsent bytes a PING goes unanswered: who does not read would otherwise fill our memory with PONGs.
+PONG_UNSENT_BYTES_MAX = 65_536
+# picows' buffer grows with the largest frame and never shrinks: after a frame of this size it gets a new one.
+FRAME_BYTES_KEPT_MAX = 32_768
+READ_BUFFER_BYTES = 2_048
+UNSENT_HIGH_BYTES = 262_144
+
+_TEXT, _BINARY, _CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION
+_PING, _PONG, _CLOSE = WSMsgType.PING, WSMsgType.PONG, WSMsgType.CLOSE
+# OPEN; CLOSING: our CLOSE went first, the peer's is awaited; ENDED: nothing is read any more; GONE: no descriptor.
+_OPEN, _CLOSING, _ENDED, _GONE = 0, 1, 2, 3
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s
+
+
+# --- frames that we send: final, unmasked, without extensions (RFC 6455 §5.2) ---
+
+
+def _frame(first: int, payload: bytes) -> bytes:
+    size = len(payload)
+    if size < 126:
+        return bytes((first, size)) + payload
+    if size < 65_536:
+        return bytes((first, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((first, 127)) + size.to_bytes(8, "big") + payload
+
+
+def frame_text(payload: bytes) -> bytes:
+    """A whole text message; `payload` must be UTF-8."""
+    return _frame(0x81, payload)
+
+
+def frame_binary(payload: bytes) -> bytes:
+    return _frame(0x82, payload)
+
+
+def frame_ping(payload: bytes = b"") -> bytes:
+    """`payload`: at most 125 bytes (RFC 6455 §5.5)."""
+    assert len(payload) <= 125, "a control frame holds at most 125 bytes"
+    return _frame(0x89, payload)
+
+
+def frame_close(code: int, reason: str = "") -> bytes:
+    """A CLOSE; a reason too long for one is cut to 123 bytes of whole characters (RFC 6455 §5.5.1).
+
+    1005, the code for "none was given", makes an empty payload: it may not be put on the wire (§7.4.1).
+    """
+    if code == 1005:
+        return _frame(0x88, b"")
+    assert _is_sendable(code), f"{code} must not be sent"
+    data = reason.encode()
+    if len(data) > 123:
+        data = data[:123].decode("utf-8", "ignore").encode()
+    return _frame(0x88, code.to_bytes(2, "big") + data)
+
+
+def _is_sendable(code: int) -> bool:
+    """Whether a close code may stand in a CLOSE (RFC 6455 §7.4 and IANA's registry)."""
+    return (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) or 3000 <= code <= 4999
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+# --- the socket ---
+
+
+class Receiver(Protocol):
+    """Who gets what a socket receives. All methods are synchronous; an exception in one closes its socket with 1011."""
+
+    def opened(self, ws: "WebSocket", /) -> None:
+        """The 101 is written; from here `ws.write` may be used. Comes before everything else."""
+
+    def text(self, data: bytes, /) -> None:
+        """A whole text message, checked to be UTF-8."""
+
+    def binary(self, data: bytes, /) -> None:
+        """A whole binary message."""
+
+    def pong(self) -> None:
+        """A PONG, asked for or not."""
+
+    def writing_paused(self) -> None:
+        """More is unsent than the transport's high mark."""
+
+    def writing_resumed(self) -> None:
+        """What was unsent has gone down to a quarter of the high mark."""
+
+    def drain(self) -> None:
+        """The server stops: end this connection in your own words (`ws.close`)."""
+
+    def lost(self) -> None:
+        """The socket is over, however it ended: nothing comes any more and nothing may be written. Called once."""
+
+
+class WebSocket(WSListener):
+    """One upgraded socket; made by `open_websocket`.
+
+    `write`             the transport's own `write`, for prebuilt frames. It raises RuntimeError on a transport that
+                        is gone: a fan-out calls each writer in a `try`.
+    `last_heard_s`      the clock at the last whole frame; see `silent_s`
+    `peer_closed_code`  the code of the peer's CLOSE, 1005 where it gave none, None where none came
+    `close_deadline_s`  when a closing socket will be reset, None while it is open
+    """
+
+    __slots__ = (
+        "_call_at",
+        "_clock",
+        "_deadline",
+        "_free_bytes",
+        "_members",
+        "_message_bytes_max",
+        "_parts",
+        "_parts_bytes",
+        "_parts_kind",
+        "_receiver",
+        "_state",
+        "_transport",
+        "close_deadline_s",
+        "last_heard_s",
+        "peer_closed_code",
+        "write",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        receiver: Receiver,
+        message_bytes_max: int,
+        *,
+        members: set[Any],
+        clock: Callable[[], float],
+        call_at: Callable[[float, Callable[[], None]], Any],
+    ) -> None:
+        self._transport = transport
+        self._receiver: Receiver | None = receiver
+        self._message_bytes_max = message_bytes_max
+        self._members = members
+        self._clock = clock
+        self._call_at = call_at
+        self._state = _OPEN
+        self._parts: list[bytes] | None = None
+        self._parts_kind = _TEXT
+        self._parts_bytes = 0
+        self._free_bytes = 0
+        self._deadline: Any = None
+        self.write: Callable[[bytes], None] = transport.write
+        self.last_heard_s = clock()
+        self.close_deadline_s: float | None = None
+        self.peer_closed_code: int | None = None
+
+    # --- for the connection above ---
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages still come and may be written: no CLOSE has gone either way."""
+        return self._state == _OPEN
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What the kernel has not taken yet."""
+        return self._transport.get_write_buffer_size()
+
+    def silent_s(self, now_s: float) -> float:
+        """Seconds since the peer was last seen to send anything, the bytes of an unfinished frame included.
+
+        Those are noticed by comparing with the previous call, so they count as heard when this is called.
+        """
+        parser = self._transport.get_protocol()
+        if isinstance(parser, _Frames):
+            free = len(parser.get_buffer(-1))
+            if free != self._free_bytes:
+                self._free_bytes = free
+                self.last_heard_s = now_s
+        return now_s - self.last_heard_s
+
+    def set_unsent_high_bytes(self, high: int) -> None:
+        """Above `high` unsent bytes the receiver's `writing_paused` is called."""
+        if self._state != _GONE:
+            self._transport.set_write_buffer_limits(high=high)
+
+    def pause_reading(self) -> None:
+        """Read no more; messages that are already in the buffer (at most one read's worth) still come."""
+        if self._state == _OPEN:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._transport.resume_reading()
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Send CLOSE and wait for the peer's until `close_deadline_s`; then reset. No effect on one that is closing."""
+        if self._state != _OPEN:
+            return
+        self._state = _CLOSING
+        self._parts = None
+        self._send(frame_close(code, reason))
+        self._transport.resume_reading()
+        self._arm()
+
+    def abort(self) -> None:
+        """Reset the connection at once (RST): neither we nor the kernel keep what is unsent."""
+        if self._state == _GONE:
+            return  # its descriptor's number may be another connection's by now
+        self._state = _ENDED
+        transport = self._transport
+        with contextlib.suppress(OSError):  # the peer's reset came first
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        transport.abort()
+
+    def shutdown(self) -> None:
+        """uvicorn's graceful stop: the receiver says how its connection ends."""
+        if self._state == _OPEN and self._receiver is not None:
+            try:
+                self._receiver.drain()
+            except Exception:
+                self._receiver_failed()
+
+    # --- frames, from picows ---
+
+    def on_ws_frame(self, _: WSTransport, frame: WSFrame) -> None:
+        """One frame. The first branch is the whole path of nearly all of them."""
+        if (
+            frame.msg_type is _TEXT
+            and frame.fin
+            and self._parts is None
+            and self._state == _OPEN
+            and not (frame.rsv1 or frame.rsv2 or frame.rsv3)
+        ):
+            self.last_heard_s = self._clock()
+            data = frame.get_payload_as_bytes()
+            if data.isascii() or _is_utf8(data):
+                try:
+                    self._receiver.text(data)  # type: ignore[union-attr]
+                except Exception:
+                    self._receiver_failed()
+            else:
+                self._fail(1007, "text that is not UTF-8")
+            if len(data) > FRAME_BYTES_KEPT_MAX:
+                self._renew_parser(frame)
+        else:
+            self._uncommon_frame(frame)
+            self._renew_parser(frame)
+
+    def _uncommon_frame(self, frame: WSFrame) -> None:
+        if self._state >= _ENDED:
+            return None
+        self.last_heard_s = self._clock()
+        kind = frame.msg_type
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            return self._fail(1002, "reserved bits without an extension")
+        if kind is _CLOSE:
+            return self._peer_closed(frame.get_payload_as_bytes())
+        if self._state == _CLOSING:
+            return None  # we are waiting for the peer's CLOSE alone
+        if kind is _PING:
+            if self._transport.get_write_buffer_size() <= PONG_UNSENT_BYTES_MAX:
+                self._send(_frame(0x8A, frame.get_payload_as_bytes()))
+            return None
+        receiver = self._receiver
+        assert receiver is not None
+        try:
+            if kind is _PONG:
+                receiver.pong()
+            elif (kind is _CONTINUATION) != (self._parts is not None):
+                self._fail(1002, "continuation of nothing" if kind is _CONTINUATION else "a message within another")
+            elif frame.fin and kind is _BINARY:
+                receiver.binary(frame.get_payload_as_bytes())
+            else:
+                self._fragment(kind, frame, receiver)
+        except Exception:
+            self._receiver_failed()
+
+    def _fragment(self, kind: WSMsgType, frame: WSFrame, receiver: Receiver) -> None:
+        if self._parts is None:
+            self._parts, self._parts_kind, self._parts_bytes = [], kind, 0
+        self._parts_bytes += frame.payload_size
+        if self._parts_bytes > self._message_bytes_max:
+            return self._fail(1009, "message too big")
+        if frame.payload_size:  # empty fragments cost the sender nothing: keep none of them
+            self._parts.append(frame.get_payload_as_bytes())
+        if not frame.fin:
+            return None
+        data, self._parts = b"".join(self._parts), None
+        if self._parts_kind is _BINARY:
+            receiver.binary(data)
+        elif data.isascii() or _is_utf8(data):
+            receiver.text(data)
+        else:
+            self._fail(1007, "text that is not UTF-8")
+        return None
+
+    def _peer_closed(self, payload: bytes) -> None:
+        """The peer's CLOSE: answer it if it is the first, and let go (RFC 6455 §5.5.1)."""
+        code = int.from_bytes(payload[:2], "big") if payload else 1005
+        if len(payload) == 1 or (payload and not _is_sendable(code)):
+            return self._fail(1002, "invalid close code")
+        if not _is_utf8(payload[2:]):
+            return self._fail(1007, "a close reason that is not UTF-8")
+        self.peer_closed_code = code
+        if self._state == _OPEN:
+            self._send(frame_close(code))
+        self._state = _ENDED
+        self._lose()
+        self._transport.close()
+        self._arm()
+        return None
+
+    def _fail(self, code: int, reason: str) -> None:
+        """End it for a fault: CLOSE where none has gone, then listen without reading until the peer hangs up.
+
+        Hanging up at once, with bytes of the peer still unread, would make the kernel send a reset, and the peer
+        might never see why it was closed (RFC 6455 §7.1.1).
+        """
+        if self._state >= _ENDED:
+            return
+        was_open, self._state, self._parts = self._state == _OPEN, _ENDED, None
+        if was_open:
+            self._send(frame_close(code, reason))
+        transport = self._transport
+        if not transport.is_closing():
+            transport.set_protocol(_Deaf(self))
+            transport.resume_reading()
+            if transport.can_write_eof():
+                transport.write_eof()
+        self._lose()
+        self._arm()
+
+    def _receiver_failed(self) -> None:
+        log.exception("a connection failed and is closed with 1011")
+        self._fail(1011, "internal")
+
+    def _send(self, data: bytes) -> None:
+        with contextlib.suppress(RuntimeError):  # gone, and `lost` is on its way
+            self.write(data)
+
+    def _arm(self) -> None:
+        if self._deadline is None:
+            self.close_deadline_s = self._clock() + CLOSE_TIMEOUT_S
+            self._deadline = self._call_at(self.close_deadline_s, self.abort)
+
+    def _lose(self) -> None:
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            try:
+                receiver.lost()
+            except Exception:
+                log.exception("a connection failed while it was let go")
+
+    # --- from the transport, by way of the protocols below ---
+
+    def eof_received(self) -> None:
+        """The peer sends no more: the transport flushes what is unsent and closes, or is reset at the deadline."""
+        if self._state < _ENDED:
+            self._state = _ENDED
+            self._lose()
+            self._arm()
+
+    def connection_lost(self) -> None:
+        self._state = _GONE
+        self._parts = None
+        self._members.discard(self)
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        self._lose()
+
+    def pause_writing(self) -> None:
+        if self._receiver is not None:
+            try:
+                self._receiver.writing_paused()
+            except Exception:
+                self._receiver_failed()
+
+    def resume_writing(self) -> None:
+        if self._receiver is not None:
+            try:
+                self._receiver.writing_resumed()
+            except Exception:
+                self._receiver_failed()
+
+    # --- towards picows ---
+
+    def _renew_parser(self, frame: WSFrame) -> None:
+        """Give back the buffer of a large frame, unless the next frame has begun behind it."""
+        if frame.payload_size > FRAME_BYTES_KEPT_MAX and frame.last_in_buffer and not frame.tail_size:
+            transport = self._transport
+            if self._state < _ENDED and not transport.is_closing():
+                transport.set_protocol(cast("asyncio.BaseProtocol", _Frames(self)))
+
+    def isEnabledFor(self, _level: int) -> bool:
+        return False
+
+    def info(self, *_: object) -> None:
+        """What picows says of connections it thinks it opened and closed."""
+
+    debug = log = warning = info
+
+    def error(self, _message: str, args: tuple[int, str]) -> None:
+        """A frame that breaks RFC 6455 or is over the limit.
+
+        picows looks one frame ahead: the frame before the broken one is handed over only after this returns. So we
+        stop reading, and fail once that has been dealt with.
+        """
+        code, reason = int(args[0]), args[1]
+        self._transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self._fail, code, "message too big" if code == 1009 else reason)
+
+    def exception(self, message: str, *_: object) -> None:
+        """A fault of picows itself, or of this file."""
+        log.exception("picows: %s", message)
+        self._transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self._fail, 1011, "internal")
+
+
+class _Frames(WSProtocol):  # type: ignore[misc]
+    """picows' parser as a protocol for the real transport."""
+
+    __slots__ = ()
+
+    def __init__(self, ws: WebSocket) -> None:
+        super().__init__(
+            None,
+            None,
+            False,  # server side: demand masks
+            lambda request: _pass_handshake(request, ws),
+            ws,  # as its logger
+            True,
+            None,  # no handshake timeout
+            False,  # no pings of its own: `connection` sends them
+            1,
+            1,
+            WSAutoPingStrategy.PING_WHEN_IDLE,
+            False,  # PONGs are ours
+            ws._message_bytes_max,
+            None,
+            READ_BUFFER_BYTES,
+        )
+        super().connection_made(_NOWHERE)
+        self.feed(b"GET / HTTP/1.1\r\n\r\n")
+
+    def feed(self, data: bytes) -> None:
+        while data:
+            room = self.get_buffer(-1)
+            size = min(len(room), len(data))
+            room[:size] = data[:size]
+            del room
+            self.buffer_updated(size)
+            data = data[size:]
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self.listener.connection_lost()
+
+    def eof_received(self) -> bool:
+        self.listener.eof_received()
+        return False  # the transport closes itself
+
+
+class _Deaf(asyncio.Protocol):
+    """Listens to a socket that is over, without reading, until the peer hangs up."""
+
+    __slots__ = ("ws",)
+
+    def __init__(self, ws: WebSocket) -> None:
+        self.ws = ws
+
+    def data_received(self, data: bytes) -> None:
+        pass
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ws.connection_lost()
+
+
+class _Nowhere:
+    """The transport and the socket that picows believes to have."""
+
+    def get_extra_info(self, name: str) -> Any:
+        return self if name in ("socket", "ssl_object") else None  # "TLS": it never calls send(2) itself then
+
+    def fileno(self) -> int:
+        return -1
+
+    def setsockopt(self, *_: object) -> None:
+        pass
+
+    def getsockopt(self, *_: object) -> int:
+        return 0
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def write(self, _data: object) -> None:
+        pass
+
+    close = abort = writelines = setsockopt
+
+
+class _Switching:
+    """The 101 that picows believes to send."""
+
+    status = HTTPStatus.SWITCHING_PROTOCOLS
+
+    def __init__(self) -> None:
+        self.headers: dict[str, str] = {}
+
+    def to_bytes(self) -> bytearray:
+        return bytearray()
+
+
+_NOWHERE = _Nowhere()
+_SWITCHING = _Switching()
+_HEADERS = {
+    "upgrade": "websocket",
+    "connection": "upgrade",
+    "sec-websocket-version": "13",
+    "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
+
+
+def _pass_handshake(request: Any, ws: WebSocket) -> WSUpgradeResponseWithListener:
+    request.headers = _HEADERS
+    return WSUpgradeResponseWithListener(cast("Any", _SWITCHING), ws)
+
+
+def open_websocket(
+    transport: asyncio.Transport,
+    receiver: Receiver,
+    message_bytes_max: int,
+    *,
+    members: set[Any],
+    clock: Callable[[], float],
+    call_at: Callable[[float, Callable[[], None]], Any],
+    early: bytes = b"",
+) -> WebSocket:
+    """Make `transport`, on which the 101 has been written, a WebSocket, and tell the receiver.
+
+    `members` is uvicorn's set of connections: the socket is in it for as long as the transport lives.
+    `early` is what came in one segment with the upgrade request.
+    """
+    ws = WebSocket(transport, receiver, message_bytes_max, members=members, clock=clock, call_at=call_at)
+    frames = _Frames(ws)
+    members.add(ws)
+    transport.set_write_buffer_limits(high=UNSENT_HIGH_BYTES)
+    transport.set_protocol(cast("asyncio.BaseProtocol", frames))
+    transport.resume_reading()  # it waited for the decision, perhaps
+    try:
+        receiver.opened(ws)
+    except Exception:
+        ws._receiver_failed()
+    if early and ws._state < _ENDED:
+        frames.feed(early)
+    return ws
