@@ -46,6 +46,14 @@ class Missing(Params):
     after: int
 
 
+class Subscribed(Struct):
+    """The reply to `room.subscribe`, with what the hub must know besides: the reader's role there, or None."""
+
+    reply: dict[str, Any]
+    role: str | None
+    public: bool
+
+
 class Page(Struct):
     """A page of a log: `complete` says that it reaches the head, `reset` that what the client holds is void."""
 
@@ -61,7 +69,7 @@ def list_events(tx: Transaction, p: EventList, who: Acting) -> Decision:
 
 
 def subscribe(tx: Transaction, p: Subscribe, who: Acting) -> Decision:
-    """The reading half of `room.subscribe`: the answer as of this transaction, and the reader's `role` or None."""
+    """The reading half of `room.subscribe`, as of this transaction."""
     access = readable(tx, p.room, who)
     room = access.room
     if p.after is None and (p.epoch is None or p.epoch == tx.epoch):
@@ -75,17 +83,16 @@ def subscribe(tx: Transaction, p: Subscribe, who: Acting) -> Decision:
             limit=PAGE_MAX,
             bytes_max=who.rules.replay_bytes,
         )
-    return Decision(
-        {
-            "room": p.room,
-            "epoch": tx.epoch,
-            "seq": page.events[-1].seq if page.events and not page.complete else room.seq,
-            "events": page.events,
-            "complete": page.complete,
-            "reset": page.reset,
-            "role": access.role,
-        }
-    )
+    last = page.events[-1].seq if page.events and not page.complete else room.seq
+    reply = {
+        "room": p.room,
+        "epoch": tx.epoch,
+        "seq": last,
+        "events": page.events,
+        "complete": page.complete,
+        "reset": page.reset,
+    }
+    return Decision(Subscribed(reply, access.role, room.visibility == "public"))
 
 
 def missing(tx: Transaction, p: Missing, who: Acting) -> Decision:

@@ -1,0 +1,69 @@
+"""Where a replay and the live events become one, without a gap and without a repeat.
+
+The only place that joins the two. A subscription keeps what the room hears from the moment it is asked for, reads the
+log, and goes live exactly behind the last event it was told.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from parley.delivery.hub import Hub, Reader, Subscription
+from parley.domain.errors import Refusal
+from parley.domain.ports import Decision
+from parley.domain.replay import Subscribe, Subscribed
+
+Outcome = Decision | BaseException
+
+
+class Read(Protocol):
+    """Decides a command on a reading connection and calls `done` on the loop."""
+
+    def __call__(self, params: Subscribe, done: Callable[[Outcome], None]) -> None: ...
+
+
+def subscribe(
+    hub: Hub,
+    reader: Reader,
+    params: Subscribe,
+    read: Read,
+    is_open: Callable[[], bool],
+    done: Callable[[Subscription | None, dict[str, Any] | BaseException], None],
+) -> None:
+    """Answer `room.subscribe`: `done(subscription, reply)` once, on the loop; no subscription where it is not live.
+
+    A page that does not reach the head (`complete: false`) subscribes nothing. `is_open` is asked after each read, so
+    that a connection that ended meanwhile is left alone.
+    """
+    joining = hub.begin(params.room, reader)
+    told: list[Any] = []
+
+    def answered(outcome: Outcome) -> None:
+        if isinstance(outcome, BaseException):
+            hub.cancel(joining)
+            done(None, outcome)
+            return
+        page: Subscribed = outcome.reply
+        reply = page.reply
+        if not is_open():
+            hub.cancel(joining)
+            done(None, Refusal("unavailable"))
+            return
+        told.extend(reply["events"])
+        reply["events"] = told
+        if not reply["complete"]:
+            hub.cancel(joining)
+            done(None, reply)
+            return
+        subscription = Subscription(reader, params.room, page.role)
+        extra = hub.finish(joining, subscription, reply["seq"], public=page.public)
+        if extra is None:
+            # The room moved on between the read and now, past something that nobody here has heard: read that too.
+            read(Subscribe(room=params.room, after=reply["seq"], epoch=reply["epoch"]), answered)
+            return
+        if extra:
+            if params.after is not None or reply["reset"]:
+                told.extend(extra)
+            reply["seq"] = extra[-1].seq
+        done(subscription, reply)
+
+    read(params, answered)
