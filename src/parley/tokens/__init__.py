@@ -12,11 +12,14 @@ Holds no state of a server and does no I/O: time and randomness are arguments, k
 """
 
 from parley.tokens.algorithms import ALGORITHMS, OWN_ALGORITHMS
+from parley.tokens.bearer import Credential, Endpoint, Presented, find_credential
 from parley.tokens.claims import AccessClaims, Grants, require_same_bearer, require_usable
 from parley.tokens.errors import TOKEN_CODES, TokenCode, TokenRefused
 from parley.tokens.issuer import Issuer
 from parley.tokens.jws import JWS_BYTES_MAX, Jws, check_signature, parse_jws
 from parley.tokens.keys import KeySet, KeyUnusable, SigningKey, VerifyingKey
+from parley.tokens.revocation import RevocationSet
+from parley.tokens.tickets import TicketsFull, TicketStore
 from parley.tokens.trusted_issuers import IdentityClaims, TrustedIssuer
 from parley.tokens.verifier import Verifier
 
@@ -26,19 +29,26 @@ __all__ = [
     "OWN_ALGORITHMS",
     "TOKEN_CODES",
     "AccessClaims",
+    "Credential",
+    "Endpoint",
     "Grants",
     "IdentityClaims",
     "Issuer",
     "Jws",
     "KeySet",
     "KeyUnusable",
+    "Presented",
+    "RevocationSet",
     "SigningKey",
+    "TicketStore",
+    "TicketsFull",
     "TokenCode",
     "TokenRefused",
     "TrustedIssuer",
     "Verifier",
     "VerifyingKey",
     "check_signature",
+    "find_credential",
     "parse_jws",
     "require_same_bearer",
     "require_usable",

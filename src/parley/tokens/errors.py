@@ -51,7 +51,8 @@ TOKEN_CODES: Final = MappingProxyType(
 class TokenRefused(Exception):
     """A credential was refused: `code` is a key of TOKEN_CODES, the rest are facts about it, never the credential.
 
-    `kid`, `algorithm`, `issuer` and `claim` are what an unverified token says: cut to 80 characters, not to be trusted. `off_by_s` says for how many seconds the token has been, or will be, out of its time.
+    `kid`, `algorithm`, `issuer` and `claim` are what an unverified token says: cut to 80 characters, not to be trusted.
+    `off_by_s` says for how many seconds the token has been, or will be, out of its time.
     """
 
     def __init__(
