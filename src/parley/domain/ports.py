@@ -140,7 +140,13 @@ class Moved(Struct):
 
 
 class Store(Protocol):
-    """Where commands are decided. Every method is called on the loop, returns at once, and answers on the loop."""
+    """Where commands are decided. Every method is called on the loop, returns at once, and answers on the loop.
+
+    `lanes`: writes of different rooms may overtake each other (one writer for each of several shares of the rooms).
+    """
+
+    @property
+    def lanes(self) -> bool: ...
 
     def write(self, job: Job) -> None:
         """Decide inside the writer's next transaction; `done` only after its commit, events published just before."""

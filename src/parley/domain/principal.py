@@ -3,13 +3,12 @@
 What they may do is decided in `policy.py`, from the roles that the store holds at that moment.
 """
 
-from typing import Final, Literal
+from typing import Final
 
 from msgspec import Struct
 
 from parley.tokens.claims import AccessClaims, Grants
 
-PrincipalType = Literal["account", "guest", "service"]
 ROLES: Final = ("guest", "member", "agent", "admin")
 
 
@@ -21,7 +20,7 @@ class Principal(Struct, frozen=True):
     """
 
     subject: str
-    type: PrincipalType
+    type: str  # account · guest · service
     name: str
     roles: frozenset[str]
     session: str

@@ -1,0 +1,185 @@
+"""The one door: every command of every dialect passes here on its way to the store, and its answer on the way back.
+
+Applies rates, keeps each connection's order, prepares what must not happen inside a transaction (password hashes), and
+turns bugs into incidents. Rights are decided behind it, in the domain; replays are joined in `delivery/catchup.py`.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from parley.delivery import catchup
+from parley.delivery.hub import Hub, Reader, Subscription
+from parley.delivery.presence import Presence
+from parley.delivery.signals import Signals
+from parley.domain import accounts, presence, replay
+from parley.domain.commands import Command
+from parley.domain.errors import Refusal
+from parley.domain.params import Params
+from parley.domain.ports import Decision, Job, Store
+from parley.domain.principal import Principal
+from parley.service.limits import Buckets
+from parley.service.ordering import Ordering
+
+log = logging.getLogger(__name__)
+
+#: What a command comes to: its result as the wire has it, or a Refusal.
+Answered = Callable[[Any], None]
+_HASHES: Final = (accounts.Create, accounts.SetPassword)
+
+
+class Door:
+    """`submit` for a connection, `ask` for a request over HTTP.
+
+    `prepare` hashes the passwords in a command's parameters, off the loop. `clock_s` is monotonic.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        hub: Hub,
+        signals: Signals,
+        present: Presence,
+        *,
+        messages: Buckets,
+        guest_messages: Buckets,
+        prepare: Callable[[Params, Principal], Awaitable[Params]],
+        clock_s: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._hub = hub
+        self._signals = signals
+        self._present = present
+        self._messages = messages
+        self._guest_messages = guest_messages
+        self._prepare = prepare
+        self._clock_s = clock_s
+        self._preparing: set[asyncio.Task[None]] = set()
+        #: (command, "ok" or the refusal's code) -> how often; read by the metrics.
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+
+    def submit(
+        self, row: Command, params: Params, principal: Principal, ordering: Ordering, answered: Answered
+    ) -> None:
+        """Carry out one command in its connection's order. `answered` is called once, on the loop."""
+        if row.rate is not None and (wait_s := self._wait_s(principal)):
+            self._answer(row, answered, _rate_limited(wait_s))
+            return
+        writes = row.kind == "write"
+
+        def begin(over: Callable[[], None]) -> None:
+            def done(outcome: Decision | BaseException) -> None:
+                over()
+                self._decided(row, params, principal, answered, outcome)
+
+            if isinstance(params, _HASHES):
+                self._begin_prepared(params, principal, done)
+            elif writes:
+                self._store.write(Job(params, principal, done))
+            else:
+                self._store.read(Job(params, principal, done))
+
+        ordering.run(begin, writes=writes, lane=getattr(params, "room", None))
+
+    def subscribe(
+        self,
+        row: Command,
+        params: replay.Subscribe,
+        reader: Reader,
+        principal: Principal,
+        ordering: Ordering,
+        is_open: Callable[[], bool],
+        answered: Callable[[Subscription | None, Any], None],
+    ) -> None:
+        """Carry out `room.subscribe`; `answered(subscription, result or Refusal)`."""
+
+        def begin(over: Callable[[], None]) -> None:
+            def done(subscription: Subscription | None, outcome: Any) -> None:
+                over()
+                self._answer(row, lambda result: answered(subscription, result), outcome)
+
+            def read(page: replay.Subscribe, got: Callable[[Decision | BaseException], None]) -> None:
+                self._store.read(Job(page, principal, got))
+
+            catchup.subscribe(self._hub, reader, params, read, is_open, done)
+
+        ordering.run(begin, writes=False)
+
+    def type(self, params: presence.TypingSet, principal: Principal) -> None:
+        """`typing.set` of somebody known to be a member of the room."""
+        self.outcomes["typing.set", "ok"] += 1
+        self._signals.typing(params.room, principal.subject, principal.name, active=params.active, text=params.text)
+
+    async def ask(self, row: Command, params: Params, principal: Principal, ordering: Ordering) -> Any:
+        """As `submit`, awaited. Raises: Refusal."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def answered(result: Any) -> None:
+            if not answer.done():
+                answer.set_result(result)
+
+        self.submit(row, params, principal, ordering, answered)
+        result = await answer
+        if isinstance(result, Refusal):
+            raise result
+        return result
+
+    def ordering(self) -> Ordering:
+        """A new line of commands, for one connection or one batch."""
+        return Ordering(lanes=self._store.lanes)
+
+    def _decided(
+        self, row: Command, params: Params, principal: Principal, answered: Answered, outcome: Decision | BaseException
+    ) -> None:
+        result: Any = outcome
+        if isinstance(outcome, Decision):
+            result = outcome.reply
+            if isinstance(params, presence.TypingSet):
+                self._signals.typing(
+                    params.room, principal.subject, principal.name, active=params.active, text=params.text
+                )
+            elif isinstance(params, presence.PresenceList):
+                result = self._present.listed(params.room)
+        self._answer(row, answered, result)
+
+    def _answer(self, row: Command, answered: Answered, result: Any) -> None:
+        if not isinstance(result, BaseException):
+            self.outcomes[row.name, "ok"] += 1
+            answered(result)
+            return
+        refusal = result if isinstance(result, Refusal) else incident(result, row.name)
+        self.outcomes[row.name, refusal.code] += 1
+        answered(refusal)
+
+    def _begin_prepared(
+        self, params: Params, principal: Principal, done: Callable[[Decision | BaseException], None]
+    ) -> None:
+        async def prepare() -> None:
+            try:
+                prepared = await self._prepare(params, principal)
+            except Exception as refused:
+                done(refused)
+            else:
+                self._store.write(Job(prepared, principal, done))
+
+        task = asyncio.get_running_loop().create_task(prepare())
+        self._preparing.add(task)
+        task.add_done_callback(self._preparing.discard)
+
+    def _wait_s(self, principal: Principal) -> float:
+        buckets = self._guest_messages if principal.is_guest else self._messages
+        return buckets.take(principal.subject, self._clock_s())
+
+
+def incident(bug: BaseException, where: str) -> Refusal:
+    """Log a bug once, and give what its client is told: an id to ask about, nothing of the cause."""
+    name = secrets.token_hex(6)
+    log.error("incident %s in %s", name, where, exc_info=bug)
+    return Refusal("internal", incident=name)
+
+
+def _rate_limited(wait_s: float) -> Refusal:
+    return Refusal("rate_limited", retry_after=round(wait_s + 0.0005, 3))
