@@ -1,0 +1,1 @@
+"""Tests of `parley.tokens`, mirroring its files."""
