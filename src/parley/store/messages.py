@@ -1,0 +1,79 @@
+"""Queries of messages, and of the log that tells of them."""
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+from sqlalchemy import bindparam, select
+
+from parley.domain.log import Entry
+from parley.domain.messages import Message
+from parley.store.engine import Engine, Query
+from parley.store.rows import Rows
+from parley.store.schema import events, messages
+
+_SENT = Query(
+    select(*messages.c).where(
+        messages.c.room == bindparam("room"),
+        messages.c.sender == bindparam("sender"),
+        messages.c.client_id == bindparam("client_id"),
+    )
+)
+_AT = Query(select(*messages.c).where(messages.c.room == bindparam("room"), messages.c.seq == bindparam("seq")))
+_ENTRIES = Query(
+    select(*events.c, *messages.c)
+    .select_from(events.outerjoin(messages, messages.c.id == events.c.message))
+    .where(events.c.room == bindparam("room"), events.c.seq > bindparam("after"))
+    .order_by(events.c.seq)
+    .limit(bindparam("limit"))
+)
+_IN_ROOM = select(*messages.c).where(messages.c.room == bindparam("room")).limit(bindparam("limit"))
+_BEYOND = messages.c.seq > bindparam("after")
+_BELOW = messages.c.seq < bindparam("before")
+_NEWEST_BELOW = Query(_IN_ROOM.where(_BELOW).order_by(messages.c.seq.desc()))
+_NEWEST_BETWEEN = Query(_IN_ROOM.where(_BELOW, _BEYOND).order_by(messages.c.seq.desc()))
+_OLDEST_BEYOND = Query(_IN_ROOM.where(_BEYOND).order_by(messages.c.seq))
+_NO_SEQ_REACHES = 2**62
+
+
+@cache
+def _sent_many(engine: Engine) -> Query:
+    wanted, condition = engine.keys_clause([messages.c.room, messages.c.sender, messages.c.client_id])
+    return Query(select(*messages.c).select_from(wanted.join(messages, condition)))
+
+
+class MessageQueries(Rows):
+    def sent_before(self, room: str, sender: str, client_id: str) -> Message | None:
+        key = (room, sender, client_id)
+        return self.by_other_key(Message, key, _SENT, room=room, sender=sender, client_id=client_id)
+
+    def load_sent(self, keys: Iterable[tuple[str, str, str]]) -> None:
+        """Read for many (room, sender, client_id) at once what `sent_before` will be asked."""
+        wanted = [key for key in keys if not self.knows_other_key(Message, key)]
+        if wanted:
+            parameters = self.engine.keys_parameters(wanted, 3)
+            self.know_other_keys(Message, wanted, _sent_many(self.engine).run(self.engine, self.cursor, parameters))
+
+    def message_at(self, room: str, seq: int) -> Message | None:
+        found = self.select(Message, _AT, room=room, seq=seq)
+        return found[0] if found else None
+
+    def messages_page(self, room: str, *, before: int | None, after: int | None, limit: int) -> Sequence[Message]:
+        if before is None and after is not None:
+            return self.select(Message, _OLDEST_BEYOND, room=room, after=after, limit=limit)
+        below = _NO_SEQ_REACHES if before is None else before
+        if after is None:
+            newest_first = self.select(Message, _NEWEST_BELOW, room=room, before=below, limit=limit)
+        else:
+            newest_first = self.select(Message, _NEWEST_BETWEEN, room=room, before=below, after=after, limit=limit)
+        newest_first.reverse()
+        return newest_first
+
+    def entries(self, room: str, after: int, limit: int) -> Sequence[tuple[Entry, Message | None]]:
+        width = len(events.c)
+        return [
+            (
+                self.adopt(Entry, values[:width]),
+                self.adopt(Message, values[width:]) if values[width] is not None else None,
+            )
+            for values in self.select_values(_ENTRIES, room=room, after=after, limit=limit)
+        ]

@@ -1,0 +1,220 @@
+"""The tables: one for each `Row` of the domain, column for field, and two of the store's own.
+
+The same on both engines but for spelling. How rows move is `rows.py`; how the schema came to be is `migrations/`.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import TEXT as PG_TEXT
+from sqlalchemy.types import TypeEngine
+
+from parley.domain.accounts import Account
+from parley.domain.audit import AuditEntry
+from parley.domain.log import Entry
+from parley.domain.messages import Message
+from parley.domain.ports import Row
+from parley.domain.receipts import Receipt
+from parley.domain.rooms import Ban, Member, Room
+from parley.domain.sessions import Session
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+#: Text that sorts by its bytes on both engines, so that pages have the same order.
+TEXT: Final[TypeEngine[str]] = Text().with_variant(PG_TEXT(collation="C"), "postgresql")
+#: SQLite counts by itself in a column that is spelt INTEGER, and in no other.
+COUNTER: Final[TypeEngine[int]] = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _room(*, key: bool = False) -> Column[str]:
+    return Column("room", TEXT, ForeignKey("rooms.id"), primary_key=key, nullable=False)
+
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    Column("username", TEXT),
+    Column("username_key", TEXT, unique=True),
+    Column("name", TEXT, nullable=False),
+    Column("password_hash", TEXT),
+    Column("roles", TEXT, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    Column("subject", TEXT, nullable=False),
+    Column("type", TEXT, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("last_used_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Column("user_agent", TEXT),
+    Column("address", TEXT),
+    Index(None, "subject", "id"),
+)
+
+rooms = Table(
+    "rooms",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    Column("kind", TEXT, nullable=False),
+    Column("title", TEXT),
+    Column("visibility", TEXT, nullable=False),
+    Column("archived", Boolean, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+members = Table(
+    "members",
+    metadata,
+    _room(key=True),
+    Column("subject", TEXT, primary_key=True),
+    Column("name", TEXT, nullable=False),
+    Column("role", TEXT, nullable=False),
+    Column("joined_at_ms", BigInteger, nullable=False),
+    Index(None, "subject", "room"),
+    sqlite_with_rowid=False,
+)
+
+bans = Table(
+    "bans",
+    metadata,
+    _room(key=True),
+    Column("subject", TEXT, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("by", TEXT, nullable=False),
+    Column("reason", TEXT),
+    sqlite_with_rowid=False,
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    _room(),
+    Column("seq", BigInteger, nullable=False),
+    Column("text", TEXT),
+    Column("sender", TEXT, nullable=False),
+    Column("sender_name", TEXT, nullable=False),
+    Column("sender_type", TEXT, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("client_id", TEXT),
+    Column("reply_to", TEXT),
+    Column("data", TEXT),
+    Column("edited_at_ms", BigInteger),
+    Column("deleted_at_ms", BigInteger),
+    Column("deleted_by", TEXT),
+    Column("deleted_by_name", TEXT),
+    Column("deleted_by_type", TEXT),
+    Column("deleted_reason", TEXT),
+    Index(None, "room", "seq", unique=True),
+    # A message sent twice is stored once: this is what holds when two writers race.
+    Index(
+        "ux_messages_client_id",
+        "room",
+        "sender",
+        "client_id",
+        unique=True,
+        sqlite_where=text("client_id IS NOT NULL"),
+        postgresql_where=text("client_id IS NOT NULL"),
+    ),
+)
+
+events = Table(
+    "events",
+    metadata,
+    _room(key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("type", TEXT, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("actor", TEXT, nullable=False),
+    Column("actor_name", TEXT, nullable=False),
+    Column("actor_type", TEXT, nullable=False),
+    Column("message", TEXT),
+    Column("data", TEXT),
+    sqlite_with_rowid=False,
+)
+
+receipts = Table(
+    "receipts",
+    metadata,
+    _room(key=True),
+    Column("subject", TEXT, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("actor", TEXT, nullable=False),
+    Column("action", TEXT, nullable=False),
+    Column("target", TEXT, nullable=False),
+    Column("detail", TEXT, nullable=False),
+    Index(None, "actor", "id"),
+    Index(None, "target", "id"),
+    Index(None, "action", "id"),
+)
+
+#: What the nodes must follow outside of every room. On PostgreSQL the migration adds `xid`, the transaction that wrote
+#: the row, by which the poll finds rows in the order of their commits; SQLite has one writer: its ids are that order.
+changes = Table(
+    "changes",
+    metadata,
+    Column("id", COUNTER, primary_key=True, autoincrement=True),
+    Column("kind", TEXT, nullable=False),
+    Column("target", TEXT, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("detail", TEXT, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+#: Facts of the store itself: `epoch`.
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", TEXT, primary_key=True),
+    Column("value", TEXT, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Every kind of row and its table, parents before children: writes go in this order, removals in reverse.
+TABLES: Final[dict[type[Row], Table]] = {
+    Account: accounts,
+    Session: sessions,
+    Room: rooms,
+    Member: members,
+    Ban: bans,
+    Message: messages,
+    Entry: events,
+    Receipt: receipts,
+    AuditEntry: audit_entries,
+}

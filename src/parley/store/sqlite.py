@@ -1,0 +1,192 @@
+"""SQLite: one file, one writing connection at a time, everything on disk before `commit` returns.
+
+What both engines share is `engine.py`.
+"""
+
+import contextlib
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import astuple
+from sqlalchemy import ColumnElement, FromClause, Table, and_, bindparam, create_engine, func, literal_column, select
+from sqlalchemy.dialects import sqlite as sqlalchemy_sqlite
+from sqlalchemy.dialects.sqlite import insert
+
+from parley.domain.ports import Row
+from parley.store.engine import Cursor, Engine, Key, Query, Trouble
+from parley.store.problems import StoreProblem
+from parley.store.schema import changes, meta, metadata, rooms
+
+BUSY_TIMEOUT_MS: Final = 5000  # the command line writes beside us, one short transaction at a time
+#: Rows in one INSERT: few enough steps that the interpreter's lock changes hands seldom, few enough texts to keep.
+ROWS_IN_ONE_INSERT: Final = 16
+
+#: What a connection is told, and what it must say afterwards. `synchronous` 2 is FULL.
+PRAGMAS: Final = {
+    "journal_mode": ("WAL", "wal"),
+    "synchronous": ("FULL", 2),
+    "foreign_keys": ("ON", 1),
+    "secure_delete": ("ON", 1),
+    "busy_timeout": (str(BUSY_TIMEOUT_MS), BUSY_TIMEOUT_MS),
+}
+
+_PLACES: Final = re.compile(r"(?<=VALUES )(\([?, ]+\))")  # one row of an insert
+
+_AWAY: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_AUTH,
+    }
+)
+
+
+class SQLite(Engine):
+    """A file, made with mode 0600 in a directory of mode 0700 where they do not exist."""
+
+    locks = False
+    writing_threads = 1
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.dialect = sqlalchemy_sqlite.dialect(paramstyle="named")
+        self._positional = sqlalchemy_sqlite.dialect(paramstyle="qmark")
+
+    def prepare(self, random_bytes: Callable[[int], bytes]) -> str:
+        self.make_file()
+        database = create_engine(f"sqlite:///{self.path}")
+        with database.begin() as connection:
+            metadata.create_all(connection)
+            connection.execute(insert(meta).values(key="epoch", value=random_bytes(8).hex()).on_conflict_do_nothing())
+            epoch: str = connection.execute(select(meta.c.value).where(meta.c.key == "epoch")).scalar_one()
+        database.dispose()
+        return epoch
+
+    def make_file(self) -> None:
+        """Make the file private before SQLite does it with the umask's mode; its `-wal` and `-shm` follow it."""
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except OSError as problem:
+            raise StoreProblem(f"The database file {self.path} cannot be made: {problem.strerror}.") from problem
+
+    def connect(self, *, writing: bool) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode=rw",
+            uri=True,
+            isolation_level=None,  # no implicit transactions: BEGIN is ours
+            check_same_thread=False,
+            cached_statements=512,
+        )
+        try:
+            for pragma, (told, expected) in PRAGMAS.items():
+                connection.execute(f"PRAGMA {pragma}={told}")
+                (found,) = connection.execute(f"PRAGMA {pragma}").fetchone()
+                if found != expected:
+                    raise StoreProblem(f"SQLite keeps {pragma} at {found} instead of {expected} in {self.path}.")
+            connection.execute("PRAGMA cache_size=-16384")  # 16 MiB
+            connection.execute("PRAGMA journal_size_limit=67108864")  # a WAL that grew shrinks again
+            if not writing:
+                connection.execute("PRAGMA query_only=ON")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def begin(self, cursor: Cursor, *, writing: bool) -> None:
+        cursor.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    def commit(self, cursor: Cursor) -> None:
+        cursor.execute("COMMIT")
+
+    def rollback(self, connection: sqlite3.Connection) -> None:
+        # A full disk has rolled back already, by SQLite itself.
+        with contextlib.suppress(sqlite3.Error):
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def close(self, connection: sqlite3.Connection) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            connection.close()
+
+    def trouble(self, problem: BaseException) -> Trouble:
+        if isinstance(problem, sqlite3.IntegrityError):
+            return "again"
+        if isinstance(problem, sqlite3.ProgrammingError):  # also: of a closed connection
+            return "bug"
+        code = getattr(problem, "sqlite_errorcode", None)
+        return "away" if code is not None and code & 0xFF in _AWAY else "bug"
+
+    def unchanged_since(self, cursor: Cursor, mark: Any) -> tuple[bool, Any]:
+        cursor.execute("PRAGMA data_version")
+        version = cursor.fetchone()
+        return version == mark, version
+
+    def insert_text(self, table: Table, *, replacing: bool) -> str:
+        statement = insert(table)
+        if replacing:
+            others = {column.name: statement.excluded[column.name] for column in table.c if not column.primary_key}
+            statement = statement.on_conflict_do_update(index_elements=table.primary_key.columns, set_=others)
+        return str(statement.compile(dialect=self._positional))
+
+    def insert(self, cursor: Cursor, text: str, rows: Sequence[Row]) -> None:
+        values = [astuple(row) for row in rows]
+        whole = len(values) - len(values) % ROWS_IN_ONE_INSERT
+        if whole:
+            head, one, tail = _PLACES.split(text, maxsplit=1)
+            several = f"{head}{', '.join([one] * ROWS_IN_ONE_INSERT)}{tail}"
+            for start in range(0, whole, ROWS_IN_ONE_INSERT):
+                part = values[start : start + ROWS_IN_ONE_INSERT]
+                cursor.execute(several, tuple(chain.from_iterable(part)))
+        if whole < len(values):
+            cursor.executemany(text, values[whole:])
+
+    def keys_clause(self, columns: Sequence[ColumnElement[Any]]) -> tuple[FromClause, ColumnElement[bool]]:
+        keys = func.json_each(bindparam("keys")).table_valued("value", name="wanted")
+        if len(columns) == 1:
+            return keys, columns[0] == keys.c.value
+        parts = [func.json_extract(keys.c.value, literal_column(f"'$[{i}]'")) for i in range(len(columns))]
+        return keys, and_(*(column == part for column, part in zip(columns, parts, strict=True)))
+
+    def keys_parameters(self, keys: Iterable[Key], width: int) -> dict[str, Any]:
+        return {"keys": msgspec.json.encode(list(keys)).decode()}
+
+    def changes_position(self, cursor: Cursor) -> int:
+        ((last,),) = _LAST_CHANGE.run(self, cursor, {})
+        return int(last or 0) + 1
+
+    def changes_from(self, cursor: Cursor, position: int, limit: int) -> list[tuple[Any, ...]]:
+        return _CHANGES.run(self, cursor, {"position": position, "limit": limit})
+
+    def heads_beyond(self, cursor: Cursor, heads: Mapping[str, int]) -> list[tuple[str, int]]:
+        return _HEADS.run(self, cursor, {"heads": msgspec.json.encode(heads).decode()})
+
+
+_LAST_CHANGE: Final = Query(select(func.max(changes.c.id)))
+_CHANGES: Final = Query(
+    select(changes.c.id, changes.c.id, changes.c.kind, changes.c.target, changes.c.at_ms, changes.c.detail)
+    .where(changes.c.id >= bindparam("position"))
+    .order_by(changes.c.id)
+    .limit(bindparam("limit"))
+)
+_heads: Final = func.json_each(bindparam("heads")).table_valued("key", "value", name="heads")
+_HEADS: Final = Query(
+    select(rooms.c.id, rooms.c.seq)
+    .select_from(_heads.join(rooms, rooms.c.id == _heads.c.key))
+    .where(rooms.c.seq > _heads.c.value)
+)

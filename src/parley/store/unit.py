@@ -1,0 +1,103 @@
+"""The transaction as the domain sees it: the rows, with every noun's queries, and what a batch of commands will need.
+
+When it begins and commits is the business of `batch.py` and `reader.py`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from msgspec.structs import fields
+
+from parley.domain.accounts import Account
+from parley.domain.messages import Message
+from parley.domain.params import Params
+from parley.domain.ports import Job
+from parley.domain.receipts import Mark, Receipt
+from parley.domain.rooms import Ban, Member, Room
+from parley.store.accounts import AccountQueries
+from parley.store.audit import AuditQueries
+from parley.store.messages import MessageQueries
+from parley.store.receipts import ReceiptQueries
+from parley.store.rooms import RoomQueries
+from parley.store.sessions import SessionQueries
+
+
+class Unit(RoomQueries, MessageQueries, ReceiptQueries, AccountQueries, SessionQueries, AuditQueries):
+    """One transaction: implements `ports.Transaction`."""
+
+
+class _Names(NamedTuple):
+    """Which things a command's parameters name, by the names of its fields."""
+
+    room: bool
+    message: bool
+    reply_to: bool
+    client_id: bool
+    subject: bool
+    account: bool
+    receipt: bool
+
+    @classmethod
+    def of(cls, kind: type[Params]) -> "_Names":
+        names = {field.name for field in fields(kind)}
+        return cls(*(name in names for name in cls._fields[:-1]), receipt=kind is Mark)
+
+
+_NAMES: Final[dict[type[Params], _Names]] = {}
+
+
+def prefetch(unit: Unit, jobs: Sequence[Job]) -> None:
+    """Lock what these commands are about, in the one order that everybody locks in, and read what they will ask for.
+
+    One statement for each kind of row. Only commands' targets are locked; what is merely read may change at any time.
+    """
+    messages: set[str] = set()
+    for job in jobs:
+        p: Any = job.params
+        names = _NAMES.get(type(p))
+        if names is None:
+            names = _NAMES[type(p)] = _Names.of(type(p))
+        if names.message:
+            messages.add(p.message)
+        if names.reply_to and p.reply_to is not None:
+            messages.add(p.reply_to)
+    # A message names its room only once it is read; what it says is read again below, under the room's lock.
+    unit.load(Message, messages)
+
+    rooms: set[str] = set()
+    memberships: set[tuple[str, str]] = set()
+    accounts: set[str] = set()
+    accounts_locked: set[str] = set()
+    sent: set[tuple[str, str, str]] = set()
+    receipts: set[tuple[str, str]] = set()
+    for job in jobs:
+        p = job.params
+        names = _NAMES[type(p)]
+        subject = job.principal.subject
+        accounts.add(subject)
+        room = p.room if names.room else None
+        if names.message and (message := unit.get(Message, p.message)) is not None:
+            room = message.room
+        if names.subject and p.subject is not None:
+            accounts.add(p.subject)
+        if names.account and p.account is not None:
+            accounts_locked.add(p.account)
+        if room is None:
+            continue
+        rooms.add(room)
+        memberships.add((room, subject))
+        if names.subject:
+            memberships.add((room, p.subject))
+        if names.client_id and p.client_id is not None:
+            sent.add((room, subject, p.client_id))
+        if names.receipt:
+            receipts.add((room, subject))
+    unit.load(Room, rooms, lock=True)
+    unit.load(Account, accounts_locked, lock=True)
+    if messages and unit.engine.locks:
+        unit.load(Message, messages, again=True)
+    unit.load(Member, memberships)
+    unit.load(Ban, memberships)
+    unit.load(Account, accounts)
+    unit.load(Receipt, receipts)
+    unit.load_sent(sent)
