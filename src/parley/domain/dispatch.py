@@ -15,6 +15,7 @@ from parley.domain.principal import OPERATOR, Principal
 #: What the service asks on its own account; no client can name these.
 _INTERNAL: Final[Mapping[type[Params], Callable[..., Decision]]] = {
     accounts.Find: accounts.find,
+    accounts.Rehash: accounts.rehash,
     replay.Missing: replay.missing,
     sessions.Start: sessions.start,
     sessions.Resolve: sessions.resolve,
