@@ -5,7 +5,7 @@ log, and goes live exactly behind the last event it was told.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from parley.delivery.hub import Hub, Reader, Subscription
 from parley.domain.errors import Refusal
@@ -15,10 +15,8 @@ from parley.domain.replay import Subscribe, Subscribed
 Outcome = Decision | BaseException
 
 
-class Read(Protocol):
-    """Decides a command on a reading connection and calls `done` on the loop."""
-
-    def __call__(self, params: Subscribe, done: Callable[[Outcome], None]) -> None: ...
+#: Decides a command on a reading connection, and calls what it is given on the loop.
+Read = Callable[[Subscribe, Callable[[Outcome], None]], None]
 
 
 def subscribe(
@@ -36,6 +34,7 @@ def subscribe(
     """
     joining = hub.begin(params.room, reader)
     told: list[Any] = []
+    reset: list[bool] = []
 
     def answered(outcome: Outcome) -> None:
         if isinstance(outcome, BaseException):
@@ -49,7 +48,8 @@ def subscribe(
             done(None, Refusal("unavailable"))
             return
         told.extend(reply["events"])
-        reply["events"] = told
+        reset.extend([True] if reply["reset"] else [])
+        reply["events"], reply["reset"] = told, bool(reset)
         if not reply["complete"]:
             hub.cancel(joining)
             done(None, reply)
@@ -57,8 +57,10 @@ def subscribe(
         subscription = Subscription(reader, params.room, page.role)
         extra = hub.finish(joining, subscription, reply["seq"], public=page.public)
         if extra is None:
-            # The room moved on between the read and now, past something that nobody here has heard: read that too.
-            read(Subscribe(room=params.room, after=reply["seq"], epoch=reply["epoch"]), answered)
+            # The room moved on between the read and now, past what can be told from memory: read that too.
+            onward = params.after is not None or reply["reset"]
+            again = Subscribe(room=params.room, after=reply["seq"], epoch=reply["epoch"]) if onward else params
+            read(again, answered)
             return
         if extra:
             if params.after is not None or reply["reset"]:

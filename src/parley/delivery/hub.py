@@ -90,6 +90,7 @@ class Joining:
 class _Room:
     __slots__ = (
         "behind",
+        "flushed_at_s",
         "groups",
         "hub",
         "id",
@@ -111,6 +112,7 @@ class _Room:
         self.subscribers: dict[Reader, Subscription] = {}
         self.joining: list[Joining] = []
         self.waiting: list[Subscription] = []  # in order of `live_after`: their replay went beyond `seq`
+        self.flushed_at_s = 0.0
         self.public = True
         self.marked = False
         self.reading = False
@@ -177,6 +179,7 @@ class _Room:
                     self.rest.append((group.writers[start : start + slice_max], data))
             else:
                 _write_all(group.writers, data)
+            self.flushed_at_s = self.hub.clock_s()
             self.hub.deliveries += len(group.members)
         if self.rest:
             self.hub.call_soon(self._next_slice)
@@ -228,6 +231,10 @@ class _Room:
     def of_subject(self, subject: str) -> list[Subscription]:
         return [s for s in self.subscribers.values() if s.reader.subject == subject]
 
+    def told_of(self, event: Event) -> list[Subscription]:
+        """The subscriptions of the member that an event is about, but for those that were made after it."""
+        return [s for s in self.of_subject(_member(event)["subject"]) if s.live_after < event.seq]
+
     @property
     def is_idle(self) -> bool:
         return not self.subscribers and not self.joining
@@ -257,7 +264,9 @@ class Hub:
         turn: Turn,
         call_soon: Callable[[Callable[[], None]], object],
         read: Callable[[str, int, Callable[[tuple[list[Event], bool] | None], None]], None],
+        clock_s: Callable[[], float],
     ) -> None:
+        self.clock_s = clock_s
         self.turn = turn
         self.call_soon = call_soon
         self._read = read
@@ -306,6 +315,11 @@ class Hub:
 
         self._read(room.id, room.seq, done)
 
+    def flushed_at_s(self, subscription: Subscription) -> float:
+        """When the subscription's room last wrote to its readers, on the hub's clock."""
+        room = self.rooms.get(subscription.room)
+        return room.flushed_at_s if room is not None else 0.0
+
     # --- subscriptions ---
 
     def begin(self, room_id: str, reader: Reader) -> Joining:
@@ -329,7 +343,8 @@ class Hub:
         """Make it live behind `head`, the last event that the reader was or will be told by the caller.
 
         Returns the events beyond `head` that the room has given already: the caller tells them, in order, before
-        anything that follows. None where some of those were never heard here: read on from `head`, then finish again.
+        anything that follows. None where some of those were never heard here, or may have changed what the reader is in
+        the room: read on from `head`, then finish again.
         """
         room = joining.room
         if room.seq is None:
@@ -338,14 +353,14 @@ class Hub:
                 room.accept(joining.heard[seq])
         extra = [joining.heard.get(seq) for seq in range(head + 1, room.seq + 1)]
         told = [event for event in extra if event is not None]
-        if len(told) < len(extra):
+        if len(told) < len(extra) or any(event.type in _ENDING for event in told):
             return None
         room.joining.remove(joining)
         room.settle()
         room.public = public
         room.subscribers[subscription.reader] = subscription
+        subscription.live_after = head
         if room.seq < head:
-            subscription.live_after = head
             room.waiting.append(subscription)
             room.behind = max(room.behind, head)
         else:
@@ -386,12 +401,12 @@ def _nothing(_: Any) -> None:
 
 def _removed(room: _Room, event: Event) -> None:
     reason = "banned" if event.data.get("banned") else "removed"
-    for subscription in room.of_subject(_member(event)["subject"]):
+    for subscription in room.told_of(event):
         room.end(subscription, reason)
 
 
 def _left(room: _Room, event: Event) -> None:
-    for subscription in room.of_subject(_member(event)["subject"]):
+    for subscription in room.told_of(event):
         subscription.role = None
         room.hub.left(subscription)
         if not room.public and not subscription.reader.is_admin:
@@ -403,13 +418,13 @@ def _updated(room: _Room, event: Event) -> None:
     room.public = (view["visibility"] if isinstance(view, dict) else view.visibility) == "public"
     if not room.public:
         for subscription in list(room.subscribers.values()):
-            if subscription.role is None and not subscription.reader.is_admin:
+            if subscription.role is None and subscription.live_after < event.seq and not subscription.reader.is_admin:
                 room.end(subscription, "forbidden")
 
 
 def _role(room: _Room, event: Event) -> None:
     member = _member(event)
-    for subscription in room.of_subject(member["subject"]):
+    for subscription in room.told_of(event):
         was_member = subscription.role is not None
         subscription.role = member["role"]
         if not was_member:

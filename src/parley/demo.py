@@ -1,0 +1,49 @@
+"""What `parley serve --demo` furnishes: four sign-ins and a room they all belong to.
+
+For loopback only: each password is the name. Does nothing where it has been before.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from parley.domain import accounts, rooms
+from parley.domain.principal import Principal
+from parley.store import Store
+
+#: username -> (display name, role)
+SIGN_INS: Final[Mapping[str, tuple[str, str]]] = {
+    "admin": ("Admin", "admin"),
+    "agent": ("Agent", "agent"),
+    "ada": ("Ada", "member"),
+    "ben": ("Ben", "member"),
+}
+ROOM: Final = "lobby"
+
+
+def furnish(store: Store, hash_password: Callable[[str], str]) -> None:
+    """Make the demo's accounts and its room where they are missing."""
+    people = []
+    for username, (name, role) in SIGN_INS.items():
+        account: Any = store.execute(accounts.Find(name=username)).reply
+        if account is None:
+            create = accounts.Create(username=username, password=hash_password(username), roles=[role], name=name)
+            store.execute(create)
+            account = store.execute(accounts.Find(name=username)).reply
+        people.append(
+            Principal(
+                subject=account.id,
+                type="account",
+                name=account.name,
+                roles=account.role_set,
+                session="",
+                token_id="",
+                issuer="",
+                expires_at_s=float("inf"),
+                kept=True,
+            )
+        )
+    owner, *others = people
+    if not any(room.id == ROOM for room in store.execute(rooms.List(), owner).reply["rooms"]):
+        store.execute(rooms.Create(room=ROOM, title="Lobby"), owner)
+    for person in others:
+        store.execute(rooms.Join(room=ROOM), person)

@@ -1,0 +1,272 @@
+"""Where the parts meet: one process that serves one port, from its settings to its last commit.
+
+Builds every part and hands each what it needs; decides nothing that a part could decide.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import uvicorn
+import uvloop
+
+from parley.config import Settings
+from parley.delivery.bus import LocalBus
+from parley.delivery.hub import Hub
+from parley.delivery.outbox import Turn
+from parley.delivery.presence import Presence
+from parley.delivery.signals import Signals
+from parley.dialects.native import Native
+from parley.domain.events import Event
+from parley.domain.ids import IdSource
+from parley.domain.ports import Decision, Job, Rules
+from parley.domain.principal import OPERATOR
+from parley.domain.replay import Missing
+from parley.service.admission import Admission
+from parley.service.door import Door
+from parley.service.limits import Buckets
+from parley.service.passwords import Passwords, hash_password
+from parley.service.sign_in import SignIn
+from parley.service.watch import Watch
+from parley.store import Store, open_store
+from parley.store.keyring import Keyring
+from parley.tokens import Issuer, Verifier
+from parley.tokens.bearer import NATIVE_SOCKET
+from parley.transport.addresses import Addresses
+from parley.transport.app import AppParts, create_app
+from parley.transport.connection import FramedEncoder, Node, Timing
+from parley.transport.connections import Connections
+from parley.transport.handshake import Handshake, Place
+from parley.transport.http_protocol import HttpProtocol
+from parley.transport.origins import Origins
+from parley.transport.timers import Wheel
+from parley.transport.upgrade import upgrade_protocol
+
+log = logging.getLogger(__name__)
+
+#: How long a drain may take; the orchestrator's patience is 10 s.
+DRAIN_S: Final = 6
+#: Measured: with CPython's default of 5 ms a busy writing thread adds up to 11 ms to a turn of the loop.
+SWITCH_INTERVAL_S: Final = 0.0005
+
+
+def serve(settings: Settings, *, demo: bool = False) -> int:
+    """Serve until SIGTERM or SIGINT; the exit status. Raises: what a part raises that cannot start."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    return uvloop.run(Server(settings).run(demo=demo))
+
+
+class Server:
+    """One node. `run` is its whole life."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._port = settings.port
+
+    async def run(self, *, demo: bool) -> int:
+        settings = self._settings
+        loop = asyncio.get_running_loop()
+        listener = _listen(settings.host, settings.port)
+        self._port = listener.getsockname()[1]
+        keyring = Keyring.load(settings.data / "keys", settings.auth.algorithm, _secret(settings))
+        bus = LocalBus()
+        store = open_store(
+            settings.store_url,
+            clock_ms=clock_ms,
+            random_bytes=os.urandom,
+            rules=Rules(
+                message_chars=settings.limits.message_chars,
+                replay_bytes=settings.limits.replay_bytes,
+                delete_own=settings.policy.delete_own,
+            ),
+            loop_call=loop.call_soon_threadsafe,
+            published=bus.publish,
+        )
+        if demo:
+            from parley.demo import furnish
+
+            furnish(store, hash_password)
+        try:
+            server, watch = self._build(loop, keyring, store, bus)
+            watch.start()
+            gc.collect()
+            gc.freeze()  # what is here now stays: keep the collector from walking it again and again
+            for signum in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(signum, server.stop)
+            await server.serve(sockets=[listener])
+            watch.stop()
+        finally:
+            await asyncio.to_thread(store.close, DRAIN_S)
+        return 0
+
+    def _build(
+        self, loop: asyncio.AbstractEventLoop, keyring: Keyring, store: Store, bus: LocalBus
+    ) -> tuple["_Uvicorn", Watch]:
+        settings = self._settings
+        limits, auth = settings.limits, settings.auth
+        wheel = Wheel(loop.time)
+        wheel.attach(loop)
+
+        def run_due() -> None:
+            # A process that was paused wakes up to its sockets before its timers: what is due takes effect first.
+            now_s = loop.time()
+            if now_s >= wheel.next_deadline_s:
+                wheel.run_due(now_s)
+
+        turn = Turn(loop.call_soon, run_due)
+        hub = Hub(turn, loop.call_soon, _missing_from(store), loop.time)
+        present = Presence(loop.time)
+        signals = Signals(hub, loop.time, present.count)
+        present.told = signals
+        hub.came, hub.left = present.came, present.left
+
+        verifier = Verifier(keyring.keyset, issuer=auth.issuer, audience=auth.audience)
+        issuer = Issuer(keyring.signing_key, issuer=auth.issuer, audience=auth.audience)
+        new_id = IdSource(clock_ms, os.urandom)
+        sign_in = SignIn(
+            store,
+            Passwords(),
+            issuer=lambda: issuer,
+            refresh_key=keyring.refresh_key,
+            access_ttl_s=auth.access_ttl,
+            refresh_ttl_s=auth.refresh_ttl,
+            login_failures=limits.login_failures,
+            clock_s=time.time,
+            monotonic_s=loop.time,
+            new_id=new_id,
+        )
+        admission = Admission(verifier, store, time.time)
+        door = Door(
+            store,
+            hub,
+            signals,
+            present,
+            messages=Buckets(limits.messages_per_s, limits.messages_burst),
+            guest_messages=Buckets(limits.guest_messages_per_s, limits.guest_messages_burst),
+            prepare=sign_in.prepared,
+            clock_s=loop.time,
+        )
+        watch = Watch(store, hub, signals, present, admission, loop.call_later, clock_ms)
+        bus.receive(watch.received)
+        bad_tokens = Buckets(limits.bad_tokens_per_s, limits.bad_tokens_per_s)
+        node = Node(
+            door=door,
+            hub=hub,
+            turn=turn,
+            admission=admission,
+            connections=Connections(
+                total_max=limits.connections_total,
+                pending_max=limits.pending_connections,
+                pending_per_address=limits.pending_per_address,
+                per_subject=limits.connections,
+                per_service=limits.service_connections,
+            ),
+            wheel=wheel,
+            clock_s=loop.time,
+            clock_ms=clock_ms,
+            new_id=new_id,
+            bad_tokens=bad_tokens,
+            carriers=frozenset(auth.carriers),
+            timing=Timing(
+                ping_interval_s=limits.ping_interval,
+                ping_timeout_s=limits.ping_timeout,
+                lifetime_s=limits.connection_lifetime,
+                authentication_s=limits.auth_timeout,
+            ),
+            slow_consumer_bytes=limits.slow_consumer_bytes,
+            subscriptions_max=limits.subscriptions,
+        )
+        native = Native()
+        origins = Origins(settings.public_url, lambda: self._port, settings.allowed_origins)
+        addresses = Addresses(settings.trusted_proxies)
+        handshake = Handshake(
+            node,
+            {"/ws": Place(NATIVE_SOCKET, native, FramedEncoder(native))},
+            origins,
+            addresses,
+            limits.request_bytes,
+        )
+        app = create_app(
+            AppParts(
+                door=door,
+                admission=admission,
+                sign_in=sign_in,
+                jwks=lambda: keyring.keyset.to_jwks(),
+                origins=origins,
+                addresses=addresses,
+                carriers=frozenset(auth.carriers),
+                bad_tokens=bad_tokens,
+                request_bytes_max=limits.request_bytes,
+                clock_s=loop.time,
+                clock_ms=clock_ms,
+            )
+        )
+        config = uvicorn.Config(
+            app,
+            http=HttpProtocol,
+            ws=upgrade_protocol(handshake.decide, call_at=wheel.schedule, clock=loop.time),
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+        return _Uvicorn(config, lambda: print(f"http://{_shown(settings.host)}:{self._port}", flush=True)), watch
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn's server without its signal handlers, which would end the process by the signal and not with 0."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    def stop(self) -> None:
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+
+def clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host.strip("[]"), port), family=family, backlog=2048)
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def _secret(settings: Settings) -> bytes | None:
+    secret = settings.auth.secret
+    return secret.get_secret_value().encode() if secret is not None else None
+
+
+def _missing_from(store: Store) -> Any:
+    """How the hub reads what it missed: as the operator, for it has checked who may read at the subscription."""
+
+    def read(room: str, after: int, done: Callable[[tuple[list[Event], bool] | None], None]) -> None:
+        def decided(outcome: Decision | BaseException) -> None:
+            done(outcome.reply if isinstance(outcome, Decision) else None)
+
+        store.read(Job(Missing(room=room, after=after), OPERATOR, decided))
+
+    return read

@@ -1,0 +1,472 @@
+"""One socket's life: who stands behind it, what it asked, what it is told, and how it ends.
+
+Joins a WebSocket, a dialect and the door. Its principal may change while it lives; every decision asks the present one.
+Knows no frames (`websocket`), no JSON (`dialects`), no rooms (`delivery`) and no store.
+"""
+
+import functools
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from parley.delivery.hub import Encoder, Hub, Subscription
+from parley.delivery.outbox import Outbox, Turn
+from parley.dialects.dialect import Dialect, Request
+from parley.domain import presence, replay, sessions
+from parley.domain.errors import Refusal
+from parley.domain.events import Event, Signal
+from parley.domain.principal import Principal
+from parley.service.admission import Admission
+from parley.service.door import Door
+from parley.service.limits import Buckets
+from parley.transport.connections import Connections
+from parley.transport.timers import Timer, Wheel
+from parley.transport.websocket import WebSocket, frame_ping, frame_text
+
+log = logging.getLogger(__name__)
+
+#: A silent connection is told so this often, whatever PING_INTERVAL is: pages cannot see RFC 6455 pings.
+QUIET_S: Final = 25.0
+#: Unsent bytes in the transport from which on frames wait in the outbox instead.
+CONGESTED_BYTES: Final = 65_536
+#: Commands under way for one connection; with more, no more is read from it.
+UNDER_WAY_MAX: Final = 512
+FIRST_MESSAGE_BYTES_MAX: Final = 16_384
+#: Messages kept while the first one's token is being looked up.
+EARLY_MAX: Final = 64
+
+# Close codes after which a client must not come back by itself (CONTRACT, "Close codes").
+_FINAL: Final = frozenset({4400, 4403, 4409})
+_PING: Final = frame_ping()
+
+
+class FramedEncoder:
+    """A dialect's events as WebSocket text frames: what the hub writes to every socket that shares it."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+
+    def event(self, event: Event) -> bytes:
+        return frame_text(self._dialect.event(event))
+
+    def signal(self, signal: Signal) -> bytes:
+        return frame_text(self._dialect.signal(signal))
+
+
+@dataclass(slots=True)
+class Timing:
+    """Seconds; 0 is off for `ping_interval_s` and `lifetime_s`."""
+
+    ping_interval_s: float = 25
+    ping_timeout_s: float = 20
+    lifetime_s: float = 86_400
+    authentication_s: float = 5
+
+
+@dataclass(slots=True)
+class Node:
+    """What all connections of a node share. `clock_s` is the loop's, `clock_ms` gives Unix milliseconds."""
+
+    door: Door
+    hub: Hub
+    turn: Turn
+    admission: Admission
+    connections: Connections
+    wheel: Wheel
+    clock_s: Callable[[], float]
+    clock_ms: Callable[[], int]
+    new_id: Callable[[], str]
+    bad_tokens: Buckets
+    carriers: Collection[str]
+    timing: Timing = field(default_factory=Timing)
+    slow_consumer_bytes: int = 1_048_576
+    subscriptions_max: int = 100
+    #: close code -> how often; read by the metrics.
+    closed: Counter[int] = field(default_factory=Counter)
+
+
+class Connection:
+    """A `websocket.Receiver` and a `hub.Reader`.
+
+    Made with the principal that the handshake found, or with none: then the first message must authenticate.
+    """
+
+    __slots__ = (
+        "_address",
+        "_closing",
+        "_dialect",
+        "_early",
+        "_id",
+        "_keepalive",
+        "_lifetime",
+        "_node",
+        "_ordering",
+        "_paused",
+        "_quiet",
+        "_said_at_s",
+        "_subscriptions",
+        "_waiting",
+        "_ws",
+        "encoder",
+        "outbox",
+        "principal",
+        "write",
+    )
+
+    outbox: Outbox
+    write: Callable[[bytes], None]
+
+    def __init__(
+        self, node: Node, dialect: Dialect, encoder: Encoder, address: str, principal: Principal | None
+    ) -> None:
+        self._node = node
+        self._dialect = dialect
+        self.encoder = encoder
+        self._address = address
+        self.principal = principal
+        self._id: str | None = None
+        self._ws: WebSocket | None = None
+        self._subscriptions: dict[str, Subscription] = {}
+        self._ordering = node.door.ordering()
+        self._closing = False
+        self._waiting: Timer | None = None
+        self._early: deque[bytes] | None = None
+        self._keepalive: Timer | None = None
+        self._quiet: Timer | None = None
+        self._lifetime: Timer | None = None
+        self._said_at_s = 0.0
+        self._paused = False
+
+    # --- what others ask of it ---
+
+    @property
+    def subject(self) -> str:
+        return self.principal.subject if self.principal else ""
+
+    @property
+    def name(self) -> str:
+        return self.principal.name if self.principal else ""
+
+    @property
+    def is_admin(self) -> bool:
+        return self.principal is not None and "admin" in self.principal.roles
+
+    @property
+    def id(self) -> str:
+        if self._id is None:
+            self._id = self._node.new_id()
+        return self._id
+
+    @property
+    def heard_at_s(self) -> float:
+        return self._ws.last_heard_s if self._ws is not None else 0.0
+
+    @property
+    def is_open(self) -> bool:
+        return not self._closing
+
+    # --- the socket's life (websocket.Receiver) ---
+
+    def opened(self, ws: WebSocket) -> None:
+        self._ws = ws
+        ws.set_unsent_high_bytes(CONGESTED_BYTES)
+        node = self._node
+        self.write = ws.write
+        self.outbox = Outbox(ws, node.turn, node.slow_consumer_bytes, self._too_slow)
+        if self.principal is not None:
+            self._begin(self.principal)
+        else:
+            node.connections.wait(self._address)
+            wait_s = node.timing.authentication_s
+            self._waiting = node.wheel.schedule(node.clock_s() + wait_s, self._nobody_came)
+
+    def text(self, data: bytes) -> None:
+        if self._closing:
+            return
+        if self.principal is None:
+            self._first(data)
+            return
+        for request in self._dialect.receive(data):
+            self._handle(request, self.principal)
+        if self._ordering.under_way > UNDER_WAY_MAX and not self._paused and self._ws is not None:
+            self._paused = True
+            self._ws.pause_reading()
+
+    def binary(self, data: bytes) -> None:
+        if self._closing:
+            return
+        if self.principal is None:
+            self._not_authenticated(None, Refusal("token_missing"))
+        else:
+            self.close(1003, "text messages only")
+
+    def pong(self) -> None:
+        """That it was heard of is all that matters, and the socket has noted it."""
+
+    def writing_paused(self) -> None:
+        self.outbox.congested = True
+        for subscription in self._subscriptions.values():
+            subscription.regroup()
+
+    def writing_resumed(self) -> None:
+        for subscription in self._subscriptions.values():
+            subscription.regroup()
+        self.outbox.drained()
+
+    def drain(self) -> None:
+        self.close(1012, "restarting")
+
+    def lost(self) -> None:
+        self._leave()
+        node = self._node
+        if self.principal is not None:
+            node.connections.remove(self, self.principal)
+        elif self._waiting is not None:
+            node.connections.waited(self._address)
+        for timer in (self._waiting, self._keepalive, self._quiet, self._lifetime):
+            if timer is not None:
+                timer.cancel()
+        self._waiting = self._keepalive = self._quiet = self._lifetime = None
+
+    # --- who ---
+
+    def _begin(self, principal: Principal) -> None:
+        node = self._node
+        self.principal = principal
+        node.connections.add(self, principal)
+        now_s = node.clock_s()
+        self._said_at_s = now_s
+        self._quiet = node.wheel.schedule(now_s + QUIET_S, self._say_ping)
+        if node.timing.ping_interval_s:
+            self._keepalive = node.wheel.schedule(now_s + node.timing.ping_interval_s, self._keep_alive)
+        if node.timing.lifetime_s:
+            self._lifetime = node.wheel.schedule(now_s + node.timing.lifetime_s, self._grown_old)
+
+    def _first(self, data: bytes) -> None:
+        """The first message of a connection that brought no credential: it must be `session.authenticate` alone."""
+        if self._early is not None:  # the token is being looked up; what follows it waits
+            if len(self._early) < EARLY_MAX:
+                self._early.append(data)
+                return
+            self._not_authenticated(None, Refusal("rate_limited", "Wait for the answer to `session.authenticate`."))
+            return
+        if len(data) > FIRST_MESSAGE_BYTES_MAX:
+            self._not_authenticated(None, Refusal("too_large", "The first message has at most 16 KiB."))
+            return
+        requests = self._dialect.receive(data)
+        request = requests[0]
+        params = request.params
+        if request.batch is not None or not isinstance(params, sessions.Authenticate):
+            refusal = request.refusal if request.batch is None and request.refusal is not None else None
+            self._not_authenticated(request if request.batch is None else None, refusal or Refusal("token_missing"))
+            return
+        try:
+            claims = self._node.admission.verify(params.token)
+        except Refusal as refusal:
+            self._bad_token(request, refusal)
+            return
+        self._early = deque()
+        self._node.admission.admit(claims, functools.partial(self._admitted, request))
+
+    def _admitted(self, request: Request, outcome: Principal | BaseException) -> None:
+        if self._closing:
+            return
+        if not isinstance(outcome, Principal):
+            refusal = outcome if isinstance(outcome, Refusal) else Refusal("unavailable")
+            self._bad_token(request, refusal)
+            return
+        self._stop_waiting()
+        self._begin(outcome)
+        self._put(self._dialect.result(request, sessions.describe(outcome, self.id, self._node.clock_ms())))
+        early, self._early = self._early, None
+        for data in early or ():
+            self.text(data)
+
+    def _bad_token(self, request: Request, refusal: Refusal) -> None:
+        wait_s = self._node.bad_tokens.take(self._address, self._node.clock_s()) if refusal.status == 401 else 0
+        if wait_s:
+            self._put(self._dialect.refused(request, Refusal("rate_limited", retry_after=round(wait_s, 3))))
+            self._end(4429, "rate_limited")
+        else:
+            self._not_authenticated(request, refusal)
+
+    def _not_authenticated(self, request: Request | None, refusal: Refusal) -> None:
+        self._put(self._dialect.refused(request or Request(None, None, id=b"null"), refusal))
+        self._end(4401, refusal.code if refusal.status == 401 else "token_missing")
+
+    def _nobody_came(self) -> None:
+        self._end(4408, "authentication_timeout")
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+            self._node.connections.waited(self._address)
+
+    # --- what it asks ---
+
+    def _handle(self, request: Request, principal: Principal) -> None:
+        row, params = request.row, request.params
+        if row is None or params is None:
+            self._put(self._dialect.refused(request, request.refusal or Refusal("invalid_request")))
+        elif row.kind == "connection":
+            self._about_itself(request, principal)
+        elif (
+            isinstance(params, presence.TypingSet)
+            and (here := self._subscriptions.get(params.room)) is not None
+            and here.role is not None
+            and principal.grants is None
+        ):
+            # Nothing is stored and the membership is known: the cheapest thing that a socket can ask.
+            self._node.door.type(params, principal)
+            if request.id is not None:
+                self._put(self._dialect.result(request, {}))
+        else:
+            self._node.door.submit(row, params, principal, self._ordering, functools.partial(self._answered, request))
+
+    def _about_itself(self, request: Request, principal: Principal) -> None:
+        params = request.params
+        if isinstance(params, replay.Subscribe):
+            self._subscribe(request, params, principal)
+        elif isinstance(params, replay.Unsubscribe):
+            # In order with the subscription before it, which may still be reading.
+            self._ordering.run(functools.partial(self._unsubscribe, request, params.room), writes=True)
+        elif isinstance(params, sessions.Describe):
+            self._answered(request, sessions.describe(principal, self.id, self._node.clock_ms()))
+        else:
+            self._answered(request, Refusal("conflict", "This connection is authenticated already."))
+
+    def _subscribe(self, request: Request, params: replay.Subscribe, principal: Principal) -> None:
+        node = self._node
+        limit = node.subscriptions_max
+        if limit and params.room not in self._subscriptions and len(self._subscriptions) >= limit:
+            refusal = Refusal("limit_exceeded", f"A connection has at most {limit} subscriptions.")
+            self._put(self._dialect.refused(request, refusal))
+            return
+
+        def answered(subscription: Subscription | None, result: Any) -> None:
+            self._subscriptions.pop(params.room, None)  # the hub ended it when this one began
+            if subscription is not None and limit and len(self._subscriptions) >= limit:
+                node.hub.unsubscribe(subscription)  # several were asked for at once
+                result = Refusal("limit_exceeded")
+            elif subscription is not None:
+                self._subscriptions[params.room] = subscription
+            self._answered(request, result)
+
+        assert request.row is not None
+        node.door.subscribe(request.row, params, self, principal, self._ordering, lambda: self.is_open, answered)
+
+    def _unsubscribe(self, request: Request, room: str, over: Callable[[], None]) -> None:
+        subscription = self._subscriptions.pop(room, None)
+        if subscription is not None:
+            self._node.hub.unsubscribe(subscription)
+        self._answered(request, {})
+        over()
+
+    def _answered(self, request: Request, result: Any) -> None:
+        if self._closing:
+            return
+        dialect = self._dialect
+        self._put(dialect.refused(request, result) if isinstance(result, Refusal) else dialect.result(request, result))
+        if self._paused and self._ordering.under_way < UNDER_WAY_MAX // 2 and self._ws is not None:
+            self._paused = False
+            self._ws.resume_reading()
+
+    # --- what it is told ---
+
+    def subscription_ended(self, subscription: Subscription, reason: str) -> None:
+        self._subscriptions.pop(subscription.room, None)
+        self.notice("subscription.ended", {"room": subscription.room, "reason": reason})
+
+    def notice(self, name: str, body: dict[str, Any]) -> None:
+        if not self._closing:
+            self._put(self._dialect.notice(name, body))
+
+    def _put(self, message: bytes | None) -> None:
+        if message is not None and self._ws is not None:
+            self._said_at_s = self._node.clock_s()
+            self.outbox.put(frame_text(message))
+
+    def _keep_alive(self) -> None:
+        node, ws = self._node, self._ws
+        if self._closing or ws is None:
+            return
+        timing = node.timing
+        now_s = node.clock_s()
+        if ws.silent_s(now_s) >= timing.ping_interval_s + timing.ping_timeout_s:
+            self._leave()
+            ws.abort()
+            return
+        if not self.outbox.congested:
+            self.outbox.put(_PING)
+        # The deadline may fall between two pings: look again then.
+        dead_at_s = ws.last_heard_s + timing.ping_interval_s + timing.ping_timeout_s
+        self._keepalive = node.wheel.schedule(min(now_s + timing.ping_interval_s, dead_at_s), self._keep_alive)
+
+    def _say_ping(self) -> None:
+        if self._closing:
+            return
+        node = self._node
+        now_s = node.clock_s()
+        heard = [node.hub.flushed_at_s(subscription) for subscription in self._subscriptions.values()]
+        said_at_s = max(self._said_at_s, *heard) if heard else self._said_at_s
+        if now_s - said_at_s >= QUIET_S - 0.05:
+            self.notice("ping", {})
+            said_at_s = now_s
+        self._quiet = node.wheel.schedule(said_at_s + QUIET_S, self._say_ping)
+
+    # --- how it ends ---
+
+    def close(self, code: int, reason: str) -> None:
+        """Say why, then close. `code` and `reason` are the native column of CONTRACT, "Close codes"."""
+        if self._closing:
+            return
+        if self.principal is not None and (code in (1012, 1013) or code >= 4400):
+            body = {"code": code, "reason": reason, "reconnect": code not in _FINAL}
+            self.notice("session.closing", body)
+        self._end(code, reason)
+
+    def replaced(self) -> None:
+        self.close(4409, "replaced")
+
+    def _grown_old(self) -> None:
+        self.close(1012, "lifetime")
+
+    def _too_slow(self) -> None:
+        self._end(4420, "slow_consumer")
+
+    def _end(self, code: int, reason: str) -> None:
+        if self._closing or self._ws is None:
+            return
+        self._leave()
+        self._node.closed[code] += 1
+        self.outbox.flush()
+        self._ws.close(code, reason)
+
+    def _leave(self) -> None:
+        """Read and be told nothing more. What the rooms have pending for it is written first."""
+        self._closing = True
+        self._ordering.abandon()
+        subscriptions, self._subscriptions = self._subscriptions, {}
+        for subscription in subscriptions.values():
+            self._node.hub.unsubscribe(subscription)
+
+
+class TurnedAway:
+    """The receiver of a socket that was upgraded only so that a browser can read why it is refused."""
+
+    __slots__ = ("_code", "_reason")
+
+    def __init__(self, code: int, reason: str) -> None:
+        self._code = code
+        self._reason = reason
+
+    def opened(self, ws: WebSocket) -> None:
+        ws.close(self._code, self._reason)
+
+    def _nothing(self, *_: object) -> None:
+        return
+
+    text = binary = pong = writing_paused = writing_resumed = drain = lost = _nothing
