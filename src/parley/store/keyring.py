@@ -1,0 +1,258 @@
+"""The keyring: a directory of files with the keys that sign tokens and the secrets beside them.
+
+Files are made whole or not at all, with mode 0600 in a directory of 0700, and once however many processes start at
+once. What a key does with a token is `parley.tokens`.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import hmac
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+import msgspec
+from msgspec import Struct
+
+from parley.store.problems import StoreProblem
+from parley.tokens import KeySet, KeyUnusable, SigningKey
+
+SECRET_BYTES: Final = 32
+_PREFIX: Final = "signing-"
+_SUFFIX: Final = ".json"
+
+
+class KeyFile(Struct, kw_only=True):
+    """What a signing key's file says: the private JWK, and the key's life in Unix milliseconds.
+
+    Published from the first moment, it signs from `signs_from_ms` until a later key does. Retired at `retired_at_ms`,
+    it verifies until `verifies_until_ms`. `tokens_until_ms` is the latest `exp` it signed by hand for longer than the
+    server's tokens last.
+    """
+
+    kid: str
+    algorithm: str
+    created_at_ms: int
+    signs_from_ms: int
+    jwk: dict[str, Any]
+    retired_at_ms: int | None = None
+    verifies_until_ms: int | None = None
+    tokens_until_ms: int | None = None
+
+    def __repr__(self) -> str:
+        return f"KeyFile({self.kid!r}, {self.algorithm!r})"
+
+    def is_out(self, now_ms: int) -> bool:
+        """Whether every token that the key signed has expired, or counts as if it had."""
+        return self.verifies_until_ms is not None and self.verifies_until_ms <= now_ms
+
+
+class Keyring:
+    """The keys as they are at one moment; load it anew to follow the files.
+
+    `fingerprint` is the same on every node that may serve beside this one, and gives nothing away. `mark` changes with
+    the files (`mark_of`). At `changes_at_ms`, where it is not None, another key begins to sign, or one is out.
+    """
+
+    __slots__ = ("changes_at_ms", "files", "fingerprint", "keyset", "mark", "refresh_key", "signing_key")
+
+    def __init__(
+        self,
+        signing_key: SigningKey,
+        keyset: KeySet,
+        refresh_key: bytes,
+        *,
+        files: Sequence[KeyFile],
+        mark: object,
+        changes_at_ms: int | None,
+    ) -> None:
+        self.signing_key = signing_key
+        self.keyset = keyset
+        self.refresh_key = refresh_key
+        self.files = files
+        self.mark = mark
+        self.changes_at_ms = changes_at_ms
+        kids = ",".join(sorted(str(key.kid) for key in keyset))
+        self.fingerprint = hmac.digest(refresh_key, f"fingerprint|{kids}".encode(), hashlib.sha256).hex()[:32]
+
+    @classmethod
+    def load(
+        cls,
+        directory: Path,
+        *,
+        algorithm: str,
+        secret: str | None,
+        now_ms: int,
+        random_bytes: Callable[[int], bytes],
+    ) -> Self:
+        """Read the files, making those that are missing. With HS256 `secret` signs, and no key file counts.
+
+        Raises: StoreProblem, in one line that quotes no key.
+        """
+        try:
+            mark = mark_of(directory)
+            refresh_key = _secret(directory, "refresh", random_bytes)
+            if algorithm == "HS256":
+                if secret is None:
+                    raise StoreProblem("HS256 needs PARLEY_AUTH__SECRET.")
+                files: list[KeyFile] = []
+                key = SigningKey.from_secret(secret)
+                return cls(key, KeySet([key]), refresh_key, files=files, mark=mark, changes_at_ms=None)
+            files = _key_files(directory)
+            if not any(_may_sign(file, algorithm) for file in files):
+                files = _with_first_key(directory, algorithm, now_ms)
+                mark = mark_of(directory)
+        except OSError as problem:
+            raise StoreProblem(f"The keys in {directory} can't be used: {problem.strerror}.") from None
+        except KeyUnusable as problem:
+            raise StoreProblem(f"PARLEY_AUTH__SECRET can't be used: {problem}.") from None
+        able = [file for file in files if _may_sign(file, algorithm)]
+        begun = [file for file in able if file.signs_from_ms <= now_ms]
+        signing = max(begun, key=_since) if begun else min(able, key=_since)
+        published = [file for file in files if not file.is_out(now_ms)]
+        moments = [file.signs_from_ms for file in able] + [f.verifies_until_ms or 0 for f in published]
+        return cls(
+            _signing_key(signing),
+            # The one that signs first: it is what most tokens name.
+            KeySet([_signing_key(signing), *(_signing_key(file) for file in published if file is not signing)]),
+            refresh_key,
+            files=files,
+            mark=mark,
+            changes_at_ms=min((at for at in moments if at > now_ms), default=None),
+        )
+
+    def __repr__(self) -> str:
+        return f"Keyring(signs={self.signing_key.kid!r}, {len(self.keyset)} keys)"
+
+
+def mark_of(directory: Path) -> object:
+    """Something that differs once a file of the keyring was added, changed or removed. Cheap: it reads no file."""
+    try:
+        with os.scandir(directory) as entries:
+            return frozenset(
+                (entry.name, stat.st_mtime_ns, stat.st_size, stat.st_ino)
+                for entry in entries
+                if not entry.name.startswith(".") and (stat := entry.stat())
+            )
+    except FileNotFoundError:
+        return frozenset()
+
+
+def note_long_token(directory: Path, kid: str, exp_ms: int) -> None:
+    """Remember that `kid` signed a token until `exp_ms`, so that the key is not out before it. Raises: StoreProblem."""
+    try:
+        with _locked(directory):
+            for file in _key_files(directory):
+                if file.kid == kid and (file.tokens_until_ms or 0) < exp_ms:
+                    file.tokens_until_ms = exp_ms
+                    _write(directory, file)
+    except OSError as problem:
+        raise StoreProblem(f"The keys in {directory} can't be written: {problem.strerror}.") from None
+
+
+def _since(file: KeyFile) -> tuple[int, str]:
+    return file.signs_from_ms, file.kid
+
+
+def _may_sign(file: KeyFile, algorithm: str) -> bool:
+    return file.algorithm == algorithm and file.retired_at_ms is None
+
+
+def _signing_key(file: KeyFile) -> SigningKey:
+    try:
+        return SigningKey.from_jwk(file.jwk)
+    except KeyUnusable as problem:
+        raise StoreProblem(f"The key file {_PREFIX}{file.kid}{_SUFFIX} can't be used: {problem}.") from None
+
+
+def _with_first_key(directory: Path, algorithm: str, now_ms: int) -> list[KeyFile]:
+    """Every key, one that signs with `algorithm` among them."""
+    with _locked(directory):
+        files = _key_files(directory)
+        if not any(_may_sign(file, algorithm) for file in files):
+            key = SigningKey.generate(algorithm)
+            file = KeyFile(
+                kid=key.kid, algorithm=algorithm, created_at_ms=now_ms, signs_from_ms=now_ms, jwk=key.to_jwk()
+            )
+            _write(directory, file)
+            files.append(file)
+    return files
+
+
+def _key_files(directory: Path) -> list[KeyFile]:
+    files = []
+    for path in sorted(directory.glob(f"{_PREFIX}*{_SUFFIX}")):
+        try:
+            file = msgspec.json.decode(path.read_bytes(), type=KeyFile)
+        except FileNotFoundError:  # removed since it was listed
+            continue
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise StoreProblem(f"The key file {path} is damaged: restore it, or move it away.") from None
+        files.append(file)
+    return files
+
+
+def _secret(directory: Path, name: str, random_bytes: Callable[[int], bytes]) -> bytes:
+    path = directory / name
+    try:
+        text = path.read_text(encoding="ascii")
+    except UnicodeDecodeError:
+        text = ""
+    except FileNotFoundError:
+        with _locked(directory):
+            if not path.exists():
+                _replace(path, random_bytes(SECRET_BYTES).hex().encode() + b"\n")
+            text = path.read_text(encoding="ascii")
+    try:
+        secret = bytes.fromhex(text)
+    except ValueError:
+        secret = b""
+    if len(secret) != SECRET_BYTES:
+        raise StoreProblem(f"The key file {path} is damaged: restore it, or move it away to sign everybody out.")
+    return secret
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """One process at a time; the lock goes with its process, so nobody waits for the dead."""
+    _make(directory)
+    lock = os.open(directory / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _make(directory: Path) -> None:
+    # One at a time, for makedirs gives its mode to the last directory only.
+    for path in (*reversed(directory.parents), directory):
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+
+
+def _write(directory: Path, file: KeyFile) -> None:
+    text = msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n"
+    _replace(directory / f"{_PREFIX}{file.kid}{_SUFFIX}", text)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """The whole content under the name, on the disk, or nothing. Only under the lock: the name aside is one for all."""
+    aside = path.with_name(".new")
+    with contextlib.suppress(FileNotFoundError):  # of a process that was killed
+        aside.unlink()
+    file = os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(file, 0o600)
+        os.write(file, content)
+        os.fsync(file)
+    finally:
+        os.close(file)
+    aside.rename(path)
+    listing = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(listing)
+    finally:
+        os.close(listing)
