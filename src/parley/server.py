@@ -76,7 +76,13 @@ class Server:
         loop = asyncio.get_running_loop()
         listener = _listen(settings.host, settings.port)
         self._port = listener.getsockname()[1]
-        keyring = Keyring.load(settings.data / "keys", settings.auth.algorithm, _secret(settings))
+        keyring = Keyring.load(
+            settings.data / "keys",
+            algorithm=settings.auth.algorithm,
+            secret=_secret(settings),
+            now_ms=clock_ms(),
+            random_bytes=os.urandom,
+        )
         bus = LocalBus()
         store = open_store(
             settings.store_url,
@@ -220,7 +226,12 @@ class Server:
             server_header=False,
             timeout_graceful_shutdown=DRAIN_S,
         )
-        return _Uvicorn(config, lambda: print(f"http://{_shown(settings.host)}:{self._port}", flush=True)), watch
+        return _Uvicorn(config, self._say_ready), watch
+
+
+    def _say_ready(self) -> None:
+        sys.stdout.write(f"http://{_shown(self._settings.host)}:{self._port}\n")
+        sys.stdout.flush()
 
 
 class _Uvicorn(uvicorn.Server):
@@ -255,9 +266,9 @@ def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
-def _secret(settings: Settings) -> bytes | None:
+def _secret(settings: Settings) -> str | None:
     secret = settings.auth.secret
-    return secret.get_secret_value().encode() if secret is not None else None
+    return secret.get_secret_value() if secret is not None else None
 
 
 def _missing_from(store: Store) -> Any:
