@@ -5,16 +5,16 @@ Who may open a socket is decided elsewhere (`handshake`); what happens on it aft
 
 import asyncio
 import hashlib
-import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
-from http import HTTPStatus
 from typing import Any, ClassVar
 
+from parley.transport.problems import Refuse as Refuse
+from parley.transport.problems import header_line
+from parley.transport.problems import problem as problem
 from parley.transport.websocket import Receiver, open_websocket
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
-_STATUS_LINES = {int(s): f"HTTP/1.1 {int(s)} {s.phrase}\r\n".encode() for s in HTTPStatus}
 
 
 class Accept:
@@ -33,43 +33,6 @@ class Accept:
         self.subprotocol = subprotocol
         self.message_bytes_max = message_bytes_max
         self.headers = headers
-
-
-class Refuse:
-    """Answer by HTTP and close."""
-
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(self, status: int, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-
-    def encoded(self) -> bytes:
-        lines = [_STATUS_LINES[self.status]]
-        lines += [_header(name, value) for name, value in self.headers]
-        lines.append(b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(self.body))
-        lines.append(self.body)
-        return b"".join(lines)
-
-
-def problem(status: int, code: str, detail: str, headers: Iterable[tuple[str, str]] = ()) -> Refuse:
-    """A refusal as `application/problem+json` (RFC 9457)."""
-    body = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "code": code,
-    }
-    return Refuse(status, [("Content-Type", "application/problem+json"), *headers], json.dumps(body).encode())
-
-
-def _header(name: str, value: str) -> bytes:
-    line = f"{name}: {value}"
-    if "\r" in line or "\n" in line:
-        raise ValueError("a header with a line break in it")
-    return line.encode("latin-1") + b"\r\n"
 
 
 class UpgradeRequest:
@@ -224,8 +187,8 @@ class Upgrade:
             b"\r\n",
         ]
         if outcome.subprotocol is not None:
-            head.append(_header("Sec-WebSocket-Protocol", outcome.subprotocol))
-        head += [_header(name, value) for name, value in outcome.headers]
+            head.append(header_line("Sec-WebSocket-Protocol", outcome.subprotocol))
+        head += [header_line(name, value) for name, value in outcome.headers]
         head.append(b"\r\n")
         transport = self._transport
         transport.write(b"".join(head))

@@ -331,28 +331,33 @@ class WebSocket(WSListener):
         if self._state == _OPEN:
             self._send(frame_close(code))
         self._state = _ENDED
-        self._lose()
-        self._transport.close()
-        self._arm()
-        return None
+        return self._hang_up(is_answered=True)
 
     def _fail(self, code: int, reason: str) -> None:
-        """End it for a fault: CLOSE where none has gone, then listen without reading until the peer hangs up.
-
-        Hanging up at once, with bytes of the peer still unread, would make the kernel send a reset, and the peer
-        might never see why it was closed (RFC 6455 §7.1.1).
-        """
+        """End it for a fault: CLOSE, where none has gone, and hang up (RFC 6455 §7.1.7)."""
         if self._state >= _ENDED:
             return
         was_open, self._state, self._parts = self._state == _OPEN, _ENDED, None
         if was_open:
             self._send(frame_close(code, reason))
+        self._hang_up(is_answered=False)
+
+    def _hang_up(self, *, is_answered: bool) -> None:
+        """Send no more, and listen without reading until the peer hangs up or the deadline comes.
+
+        Closing at once, with bytes of the peer still unread, would make the kernel send a reset, and the peer might
+        never see why it was closed (RFC 6455 §7.1.1). TLS knows no half-closed stream: there we close at once where
+        both CLOSE frames have gone, and else give the peer until the deadline.
+        """
         transport = self._transport
         if not transport.is_closing():
-            transport.set_protocol(_Deaf(self))
-            transport.resume_reading()
             if transport.can_write_eof():
                 transport.write_eof()
+            elif is_answered:
+                transport.close()
+            if not transport.is_closing():
+                transport.set_protocol(_Deaf(self))
+                transport.resume_reading()
         self._lose()
         self._arm()
 
@@ -467,9 +472,12 @@ class _Frames(WSProtocol):  # type: ignore[misc]
             READ_BUFFER_BYTES,
         )
         super().connection_made(_NOWHERE)
-        self.feed(b"GET / HTTP/1.1\r\n\r\n")
+        self.data_received(b"GET / HTTP/1.1\r\n\r\n")
 
-    def feed(self, data: bytes) -> None:
+    def data_received(self, data: bytes) -> None:
+        """For bytes that are here already. It must have this name: uvloop holds on to the `data_received` of the
+        protocol before, and all that hangs on it, where the next one has none.
+        """
         while data:
             room = self.get_buffer(-1)
             size = min(len(room), len(data))
@@ -578,5 +586,5 @@ def open_websocket(
     except Exception:
         ws._receiver_failed()
     if early and ws._state < _ENDED:
-        frames.feed(early)
+        frames.data_received(early)
     return ws
