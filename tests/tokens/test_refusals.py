@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -56,6 +57,7 @@ PUBLIC_DER = PRIVATE.public_key().public_bytes(
 )
 GOOD = token()
 HEAD, PAYLOAD, SIGNATURE = GOOD.split(".")
+OCTETS = base64.urlsafe_b64decode(SIGNATURE + "==")
 ATTACKERS_JWK = OTHER_KEY.verifying_key.to_jwk()
 SPARE_BITS = b64(dump(claims(sub="adaa")))
 
@@ -144,6 +146,7 @@ BAD_TOKENS: dict[str, tuple[str, str]] = {
     "a payload with sub twice": ("token_malformed", token(payload=b'{"sub":"admin",' + dump(claims())[1:])),
     "a member twice deep inside": ("token_malformed", token(payload=dump(claims())[:-1] + b',"x":{"a":1,"a":2}}')),
     "NaN": ("token_malformed", token(payload=dump(claims(exp=None))[:-1] + b',"exp":NaN}')),
+    "NaN in a claim that nobody reads": ("token_malformed", token(payload=dump(claims())[:-1] + b',"x":NaN}')),
     "an exp of infinity": ("token_malformed", token(payload=dump(claims(exp=None))[:-1] + b',"exp":1e999}')),
     "brackets deeper than any stack": ("token_malformed", token(payload=b"[" * 5000)),
     "a payload with a byte order mark": ("token_malformed", token(payload=b"\xef\xbb\xbf" + dump(claims()))),
@@ -232,6 +235,10 @@ BAD_TOKENS: dict[str, tuple[str, str]] = {
         "token_bad_signature",
         f"{HEAD}.{PAYLOAD}.{b64(bytes.fromhex('3006020101020101'))}",
     ),
+    "a signature with a zero between R and S": (
+        "token_bad_signature",
+        f"{HEAD}.{PAYLOAD}.{b64(OCTETS[:32] + bytes(1) + OCTETS[32:])}",
+    ),
     "another token's signature": (
         "token_bad_signature",
         f"{HEAD}.{PAYLOAD}.{token(payload=claims(sub='ben')).split('.')[2]}",
@@ -286,6 +293,10 @@ BAD_TOKENS: dict[str, tuple[str, str]] = {
     # Times.
     "an nbf in 6 s": ("token_not_yet_valid", token(payload=claims(nbf=NOW + 6))),
     "an iat in 6 s": ("token_not_yet_valid", token(payload=claims(iat=NOW + 6))),
+    "an iat in 6 s beside an nbf of yesterday": (
+        "token_not_yet_valid",
+        token(payload=claims(iat=NOW + 6, nbf=NOW - 86400)),
+    ),
     "expired this very second": ("token_expired", token(payload=claims(exp=NOW))),
     "expired a second ago": ("token_expired", token(payload=claims(exp=NOW - 1))),
     "expired a fraction ago": ("token_expired", token(payload=claims(exp=NOW - 0.001))),

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from parley.tokens import KeySet, TokenRefused, check_signature
+from parley.tokens import KeySet, SigningKey, TokenRefused, check_signature
+from tests.tokens.forge import b64, dump, private_of, token
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 RFC_EXAMPLES = json.loads((VECTORS / "rfc" / "jws_examples.json").read_text("utf-8"))
@@ -60,3 +61,17 @@ def test_all_of_project_wycheproof_is_there() -> None:
     same = [test["jws"] for test in tests if test["tcId"] in (357, 367, 370)]
     assert len(same) == 3
     assert len(set(same)) == 1
+
+
+def test_a_jws_of_any_payload_has_8_kib_at_most() -> None:
+    key = SigningKey.generate()
+    for size, expected in ((8192, "valid"), (8193, "token_malformed")):
+        head = {"alg": "ES256", "kid": key.kid}
+        room = size - len(f"{b64(dump(head))}..{'A' * 86}")
+        # Of n characters that base64 can have; a blank more in the header makes up for a length that it cannot.
+        octets = room * 3 // 4
+        jws = token(dump(head), b"x" * octets, private_of(key))
+        if len(jws) != size:
+            jws = token(dump(head) + b" ", b"x" * (octets - 1), private_of(key))
+        assert len(jws) == size
+        assert verdict([key.verifying_key.to_jwk()], jws) == expected

@@ -96,4 +96,4 @@ def _grants_claim(grants: Grants | Mapping[str, Iterable[str]] | None) -> dict[s
 
 def _whole(seconds: float) -> float:
     """Whole seconds as a whole number: some readers of JWT know no fractions."""
-    return int(seconds) if seconds == int(seconds) else seconds
+    return int(seconds) if float(seconds).is_integer() else seconds
