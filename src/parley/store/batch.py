@@ -28,7 +28,7 @@ TRIES_ALONE: Final = 5
 EPOCH: Final = Query(select(meta.c.value).where(meta.c.key == "epoch"))
 #: Something to write that means nothing.
 PROBE: Final = Query(update(meta).where(meta.c.key == "probe").values(value=bindparam("value")).returning(meta.c.key))
-_CHANGE_COLUMNS: Final = [column for column in changes.c if column.name != "id"]
+_CHANGE_COLUMNS: Final = [column for column in changes.c if column.name not in ("id", "xid")]
 
 
 class Deciding:
@@ -64,6 +64,7 @@ class Batches:
         self._unit: Unit | None = None
         self._mark: Any = None
         self._epoch = ""
+        self._committing = False
         self.away = False  # whether the last batch found the database away
 
     @property
@@ -112,29 +113,40 @@ class Batches:
         return None
 
     def _together(self, jobs: Sequence[Job]) -> list[Outcome]:
-        connection = self.connection
-        assert connection is not None
+        self._committing = False
+        assert self.connection is not None
         cursor = self._cursor
         assert cursor is not None
         engine = self._engine
-        self._committing = False
-        engine.begin(cursor, writing=True)
-        unchanged, self._mark = engine.unchanged_since(cursor, self._mark)
-        unit = self._unit
-        if unit is None:
-            unit = self._unit = Unit(engine, self.deciding.kinds, cursor, self._epoch, lock=True)
+        with engine.pipelined(cursor):
+            engine.begin(cursor, writing=True)
+            unit = self._unit_of_now(cursor)
+            prefetch(unit, jobs)
+            outcomes, changed = self._decide(unit, jobs)
+            unit.flush()
+            if changed:
+                cursor.executemany(self.deciding.insert_change, [_change_row(change) for change in changed])
+            self._committing = True
+            engine.commit(cursor)
+        return outcomes
+
+    def _unit_of_now(self, cursor: Cursor) -> Unit:
+        # A writer that is alone goes on with the rows it knows, unless somebody else has committed since.
+        unchanged, self._mark = self._engine.unchanged_since(cursor, self._mark)
+        if self._unit is None:
+            self._unit = Unit(self._engine, self.deciding.kinds, cursor, self._epoch, lock=True)
         else:
-            unit.forget(everything=not unchanged)
-        prefetch(unit, jobs)
-        now_ms = self.deciding.clock_ms()
+            self._unit.forget(everything=not unchanged)
+        return self._unit
+
+    def _decide(self, unit: Unit, jobs: Sequence[Job]) -> tuple[list[Outcome], list[Change]]:
+        now_ms, new_id, rules = self.deciding.clock_ms(), self._new_id, self.deciding.rules
         outcomes: list[Outcome] = []
         changed: list[Change] = []
         for job in jobs:
             written = unit.writes
             try:
-                decision = decide(
-                    unit, job.params, job.principal, now_ms=now_ms, new_id=self._new_id, rules=self.deciding.rules
-                )
+                decision = decide(unit, job.params, job.principal, now_ms=now_ms, new_id=new_id, rules=rules)
             except Refusal as refusal:
                 assert unit.writes == written, f"{type(job.params).__qualname__} was refused after its first write"
                 outcomes.append(refusal)
@@ -142,23 +154,7 @@ class Batches:
                 outcomes.append(decision)
                 if decision.changes:
                     changed.extend(decision.changes)
-        unit.flush()
-        if changed:
-            cursor.executemany(
-                self.deciding.insert_change,
-                [
-                    {
-                        "kind": change.kind,
-                        "target": change.target,
-                        "at_ms": change.at_ms,
-                        "detail": msgspec.json.encode(change.detail).decode(),
-                    }
-                    for change in changed
-                ],
-            )
-        self._committing = True
-        engine.commit(cursor)
-        return outcomes
+        return outcomes, changed
 
     def _after(self, problem: BaseException) -> str:
         """Leave the transaction that met a problem, and say which kind it is."""
@@ -196,6 +192,15 @@ class Batches:
             else:
                 return outcome
         raise AssertionError("the last try returns")
+
+
+def _change_row(change: Change) -> dict[str, Any]:
+    return {
+        "kind": change.kind,
+        "target": change.target,
+        "at_ms": change.at_ms,
+        "detail": msgspec.json.encode(change.detail).decode(),
+    }
 
 
 def unavailable(problem: BaseException) -> Refusal:

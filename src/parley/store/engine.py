@@ -5,11 +5,11 @@ and `postgres.py`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from sqlalchemy import ColumnElement, Dialect, FromClause, Table
-from sqlalchemy.sql import Executable
 from sqlalchemy.sql.elements import ClauseElement
 
 from parley.domain.ports import Row
@@ -26,6 +26,8 @@ class Cursor(Protocol):
     def executemany(self, sql: Any, parameters: Any, /) -> Any: ...
     def fetchall(self) -> list[Any]: ...
     def fetchone(self) -> Any: ...
+    @property
+    def connection(self) -> Any: ...
 
 
 class Engine(ABC):
@@ -39,6 +41,14 @@ class Engine(ABC):
     @abstractmethod
     def prepare(self, random_bytes: Callable[[int], bytes]) -> str:
         """Make sure that the schema is this program's, and give the epoch. Raises: StoreProblem."""
+
+    @abstractmethod
+    def upgrade(self, random_bytes: Callable[[int], bytes]) -> None:
+        """Bring the schema to this program's version. Raises: StoreProblem."""
+
+    @abstractmethod
+    def renew_epoch(self, epoch: str) -> None:
+        """Give the logs another id, so that every client drops what it holds. For a restored backup."""
 
     # --- Connections
 
@@ -68,6 +78,15 @@ class Engine(ABC):
         return False, None
 
     # --- Statements
+
+    @contextmanager
+    def pipelined(self, cursor: Cursor) -> Iterator[None]:
+        """Inside, a statement travels when somebody looks at a result, or at the end: what fails may fail that late."""
+        yield
+
+    def run_together(self, cursor: Cursor, asked: Sequence[tuple["Query", dict[str, Any]]]) -> list[list[Any]]:
+        """The rows of each of several queries; inside `pipelined` all are asked before the first answer is read."""
+        return [query.run(self, cursor, parameters) for query, parameters in asked]
 
     @abstractmethod
     def insert_text(self, table: Table, *, replacing: bool) -> str:
@@ -109,15 +128,19 @@ class Query:
 
     __slots__ = ("_statement", "_texts")
 
-    def __init__(self, statement: Executable) -> None:
+    def __init__(self, statement: ClauseElement) -> None:
         self._statement: Final = statement
         self._texts: Final[dict[str, tuple[str, dict[str, Any]]]] = {}
 
-    def run(self, engine: Engine, cursor: Cursor, parameters: dict[str, Any]) -> list[Any]:
-        """Every row, as the driver's tuples."""
+    def on(self, engine: Engine, parameters: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The text and the parameters for a driver."""
         try:
             text, constants = self._texts[engine.dialect.name]
         except KeyError:
-            text, constants = self._texts[engine.dialect.name] = engine.compile(self._statement)  # type: ignore[arg-type]
-        cursor.execute(text, {**constants, **parameters} if constants else parameters)
+            text, constants = self._texts[engine.dialect.name] = engine.compile(self._statement)
+        return text, {**constants, **parameters} if constants else parameters
+
+    def run(self, engine: Engine, cursor: Cursor, parameters: dict[str, Any]) -> list[Any]:
+        """Every row, as the driver's tuples."""
+        cursor.execute(*self.on(engine, parameters))
         return cursor.fetchall()

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, select
 from parley.domain.log import Entry
 from parley.domain.messages import Message
 from parley.store.engine import Engine, Query
-from parley.store.rows import Rows
+from parley.store.rows import Asking, Rows
 from parley.store.schema import events, messages
 
 _SENT = Query(
@@ -18,7 +18,14 @@ _SENT = Query(
         messages.c.client_id == bindparam("client_id"),
     )
 )
-_AT = Query(select(*messages.c).where(messages.c.room == bindparam("room"), messages.c.seq == bindparam("seq")))
+# The log is what has a room's messages in their order: an index of the messages by `seq` would be a second one, and a
+# page to write for each room of a batch.
+_CREATED = (
+    select(*messages.c)
+    .select_from(events.join(messages, messages.c.id == events.c.message))
+    .where(events.c.room == bindparam("room"), events.c.type == "message.created")
+)
+_AT = Query(_CREATED.where(events.c.seq == bindparam("seq")))
 _ENTRIES = Query(
     select(*events.c, *messages.c)
     .select_from(events.outerjoin(messages, messages.c.id == events.c.message))
@@ -26,12 +33,12 @@ _ENTRIES = Query(
     .order_by(events.c.seq)
     .limit(bindparam("limit"))
 )
-_IN_ROOM = select(*messages.c).where(messages.c.room == bindparam("room")).limit(bindparam("limit"))
-_BEYOND = messages.c.seq > bindparam("after")
-_BELOW = messages.c.seq < bindparam("before")
-_NEWEST_BELOW = Query(_IN_ROOM.where(_BELOW).order_by(messages.c.seq.desc()))
-_NEWEST_BETWEEN = Query(_IN_ROOM.where(_BELOW, _BEYOND).order_by(messages.c.seq.desc()))
-_OLDEST_BEYOND = Query(_IN_ROOM.where(_BEYOND).order_by(messages.c.seq))
+_PAGE = _CREATED.limit(bindparam("limit"))
+_BEYOND = events.c.seq > bindparam("after")
+_BELOW = events.c.seq < bindparam("before")
+_NEWEST_BELOW = Query(_PAGE.where(_BELOW).order_by(events.c.seq.desc()))
+_NEWEST_BETWEEN = Query(_PAGE.where(_BELOW, _BEYOND).order_by(events.c.seq.desc()))
+_OLDEST_BEYOND = Query(_PAGE.where(_BEYOND).order_by(events.c.seq))
 _NO_SEQ_REACHES = 2**62
 
 
@@ -46,12 +53,9 @@ class MessageQueries(Rows):
         key = (room, sender, client_id)
         return self.by_other_key(Message, key, _SENT, room=room, sender=sender, client_id=client_id)
 
-    def load_sent(self, keys: Iterable[tuple[str, str, str]]) -> None:
-        """Read for many (room, sender, client_id) at once what `sent_before` will be asked."""
-        wanted = [key for key in keys if not self.knows_other_key(Message, key)]
-        if wanted:
-            parameters = self.engine.keys_parameters(wanted, 3)
-            self.know_other_keys(Message, wanted, _sent_many(self.engine).run(self.engine, self.cursor, parameters))
+    def asking_sent(self, keys: Iterable[tuple[str, str, str]]) -> Asking | None:
+        """For many (room, sender, client_id) at once what `sent_before` will be asked."""
+        return self.asking_by_other_keys(Message, keys, _sent_many(self.engine), 3)
 
     def message_at(self, room: str, seq: int) -> Message | None:
         found = self.select(Message, _AT, room=room, seq=seq)

@@ -12,6 +12,7 @@ from parley.domain.events import Change, Event, Signal
 from parley.domain.ports import Rules
 from parley.store.batch import Deciding
 from parley.store.engine import Engine
+from parley.store.postgres import PostgreSQL
 from parley.store.problems import StoreProblem
 from parley.store.rows import kinds_on
 from parley.store.sqlite import SQLite
@@ -24,6 +25,8 @@ def engine_for(url: str) -> Engine:
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite" and rest.startswith("/") and rest.strip("/"):
         return SQLite(Path(unquote(rest[1:])))
+    if scheme in ("postgresql", "postgres"):
+        return PostgreSQL(url)
     raise StoreProblem("PARLEY_DATABASE_URL is neither sqlite:///PATH nor postgresql://USER@HOST/NAME.")
 
 

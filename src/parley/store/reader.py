@@ -50,9 +50,10 @@ class ReadingConnection:
                     assert self._cursor is not None
                     self._epoch = EPOCH.run(engine, self._cursor, {})[0][0]
                 assert self._cursor is not None
-                engine.begin(self._cursor, writing=False)
-                result = work(self._cursor)
-                engine.commit(self._cursor)
+                with engine.pipelined(self._cursor):
+                    engine.begin(self._cursor, writing=False)
+                    result = work(self._cursor)
+                    engine.commit(self._cursor)
             except Exception as problem:
                 if self._connection is not None:
                     engine.rollback(self._connection)

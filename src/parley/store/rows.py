@@ -5,7 +5,7 @@ Knows keys and columns, no noun: the queries of each noun are in its own file, a
 
 from collections.abc import Callable, Collection, Iterable
 from operator import attrgetter
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from msgspec.structs import astuple, fields
 from sqlalchemy import Boolean, bindparam, delete, select, update
@@ -101,6 +101,14 @@ class Kind:
         cursor.executemany(text[0], parameters)
 
 
+class Asking(NamedTuple):
+    """A query for rows by their keys, and what to do with those that it finds."""
+
+    query: Query
+    parameters: dict[str, Any]
+    take: Callable[[list[Any]], None]
+
+
 def kinds_on(engine: Engine) -> dict[type[Row], Kind]:
     return {kind: Kind(kind, engine) for kind in TABLES}
 
@@ -140,25 +148,55 @@ class Rows:
 
         `lock` also locks them, where writers run beside each other; `again` reads what is known already once more.
         """
+        self.load_together(self.asking(kind, keys, lock=lock, again=again))
+
+    def asking(
+        self, kind: type[Row], keys: Collection[Key], *, lock: bool = False, again: bool = False
+    ) -> "Asking | None":
+        """What `load` would ask, for `load_together`; None where everything is known."""
         known = self._rows[kind]
-        lock = lock and self._lock
-        wanted = keys if again else [key for key in keys if key not in known]
+        wanted = list(keys) if again else [key for key in keys if key not in known]
         if not wanted:
-            return
+            return None
         about = self._kinds[kind]
-        query = about.by_keys_locked if lock else about.by_keys
-        if len(wanted) == 1 and not lock:
-            (key,) = wanted
-            found = about.by_key.run(self.engine, self.cursor, about.named(key))
-        else:
-            found = query.run(self.engine, self.cursor, self.engine.keys_parameters(wanted, about.width))
-        if again:
+
+        def take(found: list[Any]) -> None:
+            if again:
+                for key in wanted:
+                    known.pop(key, None)
+            for values in found:
+                self._adopt(about, values)
             for key in wanted:
-                known.pop(key, None)
-        for values in found:
-            self._adopt(about, values)
-        for key in wanted:
-            known.setdefault(key, None)
+                known.setdefault(key, None)
+
+        if lock and self._lock:
+            return Asking(about.by_keys_locked, self.engine.keys_parameters(wanted, about.width), take)
+        if len(wanted) == 1:
+            return Asking(about.by_key, about.named(wanted[0]), take)
+        return Asking(about.by_keys, self.engine.keys_parameters(wanted, about.width), take)
+
+    def asking_by_other_keys(self, kind: type[Row], keys: Iterable[Key], query: Query, width: int) -> "Asking | None":
+        """The same for the second unique key, whose `query` takes many of it."""
+        known = self._by_other_key[kind]
+        wanted = [key for key in keys if key not in known]
+        if not wanted:
+            return None
+        about = self._kinds[kind]
+
+        def take(found: list[Any]) -> None:
+            for values in found:
+                self._adopt(about, values)
+            for key in wanted:
+                known.setdefault(key, None)
+
+        return Asking(query, self.engine.keys_parameters(wanted, width), take)
+
+    def load_together(self, *asked: "Asking | None") -> None:
+        """Ask all of it, in this order, and take what comes; on PostgreSQL in one round trip."""
+        given = [each for each in asked if each is not None]
+        found = self.engine.run_together(self.cursor, [(each.query, each.parameters) for each in given])
+        for each, rows in zip(given, found, strict=True):
+            each.take(rows)
 
     def select(self, kind: type[R], query: Query, **parameters: Any) -> list[R]:
         """Rows of one kind that a query finds, what was staged before included."""
@@ -178,18 +216,6 @@ class Rows:
             known[key] = found[0] if found else None
         row: R | None = known[key]
         return row
-
-    def know_other_keys(self, kind: type[Row], keys: Iterable[Key], found: Iterable[tuple[Any, ...]]) -> None:
-        """Take over what one statement found for many second keys; the others are not there."""
-        known = self._by_other_key[kind]
-        about = self._kinds[kind]
-        for values in found:
-            self._adopt(about, values)
-        for key in keys:
-            known.setdefault(key, None)
-
-    def knows_other_key(self, kind: type[Row], key: Key) -> bool:
-        return key in self._by_other_key[kind]
 
     def adopt(self, kind: type[R], values: tuple[Any, ...]) -> R:
         row: R = self._adopt(self._kinds[kind], values)

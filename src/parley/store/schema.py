@@ -11,14 +11,10 @@ from sqlalchemy import (
     Column,
     ForeignKey,
     Index,
-    Integer,
     MetaData,
     Table,
-    Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import TEXT as PG_TEXT
-from sqlalchemy.types import TypeEngine
 
 from parley.domain.accounts import Account
 from parley.domain.audit import AuditEntry
@@ -28,6 +24,7 @@ from parley.domain.ports import Row
 from parley.domain.receipts import Receipt
 from parley.domain.rooms import Ban, Member, Room
 from parley.domain.sessions import Session
+from parley.store.columns import COUNTER, TEXT, XID, transaction_id
 
 metadata = MetaData(
     naming_convention={
@@ -37,11 +34,6 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-
-#: Text that sorts by its bytes on both engines, so that pages have the same order.
-TEXT: Final[TypeEngine[str]] = Text().with_variant(PG_TEXT(collation="C"), "postgresql")
-#: SQLite counts by itself in a column that is spelt INTEGER, and in no other.
-COUNTER: Final[TypeEngine[int]] = BigInteger().with_variant(Integer(), "sqlite")
 
 
 def _room(*, key: bool = False) -> Column[str]:
@@ -132,7 +124,6 @@ messages = Table(
     Column("deleted_by_name", TEXT),
     Column("deleted_by_type", TEXT),
     Column("deleted_reason", TEXT),
-    Index(None, "room", "seq", unique=True),
     # A message sent twice is stored once: this is what holds when two writers race.
     Index(
         "ux_messages_client_id",
@@ -184,8 +175,8 @@ audit_entries = Table(
     Index(None, "action", "id"),
 )
 
-#: What the nodes must follow outside of every room. On PostgreSQL the migration adds `xid`, the transaction that wrote
-#: the row, by which the poll finds rows in the order of their commits; SQLite has one writer: its ids are that order.
+#: What the nodes must follow outside of every room. On PostgreSQL `xid` is the transaction that wrote the row, by which
+#: the poll finds rows in the order of their commits; SQLite has one writer: its ids are that order, and `xid` is 0.
 changes = Table(
     "changes",
     metadata,
@@ -194,6 +185,7 @@ changes = Table(
     Column("target", TEXT, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("detail", TEXT, nullable=False),
+    Column("xid", XID, server_default=transaction_id(), nullable=False, index=True),
     sqlite_autoincrement=True,
 )
 

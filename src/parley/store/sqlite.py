@@ -17,11 +17,13 @@ from msgspec.structs import astuple
 from sqlalchemy import ColumnElement, FromClause, Table, and_, bindparam, create_engine, func, literal_column, select
 from sqlalchemy.dialects import sqlite as sqlalchemy_sqlite
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.pool import StaticPool
 
 from parley.domain.ports import Row
+from parley.store import versions
 from parley.store.engine import Cursor, Engine, Key, Query, Trouble
 from parley.store.problems import StoreProblem
-from parley.store.schema import changes, meta, metadata, rooms
+from parley.store.schema import changes, rooms
 
 BUSY_TIMEOUT_MS: Final = 5000  # the command line writes beside us, one short transaction at a time
 #: Rows in one INSERT: few enough steps that the interpreter's lock changes hands seldom, few enough texts to keep.
@@ -68,13 +70,35 @@ class SQLite(Engine):
 
     def prepare(self, random_bytes: Callable[[int], bytes]) -> str:
         self.make_file()
-        database = create_engine(f"sqlite:///{self.path}")
-        with database.begin() as connection:
-            metadata.create_all(connection)
-            connection.execute(insert(meta).values(key="epoch", value=random_bytes(8).hex()).on_conflict_do_nothing())
-            epoch: str = connection.execute(select(meta.c.value).where(meta.c.key == "epoch")).scalar_one()
-        database.dispose()
-        return epoch
+        self.upgrade(random_bytes)
+        with contextlib.closing(self._first_connection()) as connection:
+            (epoch,) = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+        return str(epoch)
+
+    def upgrade(self, random_bytes: Callable[[int], bytes]) -> None:
+        with contextlib.closing(self._first_connection()) as connection:
+            found = versions.of(connection.cursor(), _HAS_VERSION)
+            if found == versions.NEWEST:
+                return
+            if found is not None and found not in versions.VERSIONS:
+                raise StoreProblem(versions.problem(found, str(self.path)))
+            connection.execute("PRAGMA foreign_keys=OFF")  # a migration may rebuild a table that others refer to
+            connection.execute("BEGIN IMMEDIATE")
+            database = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+            with database.connect() as bound:
+                # Asked again: another process may have upgraded while this one waited.
+                versions.upgrade(bound, random_bytes, versions.of(connection.cursor(), _HAS_VERSION))
+                bound.commit()
+
+    def renew_epoch(self, epoch: str) -> None:
+        with contextlib.closing(self._first_connection()) as connection:
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'epoch'", (epoch,))
+
+    def _first_connection(self) -> sqlite3.Connection:
+        try:
+            return self.connect(writing=True)
+        except sqlite3.Error as problem:
+            raise StoreProblem(f"SQLite cannot open {self.path}: {problem}.") from problem
 
     def make_file(self) -> None:
         """Make the file private before SQLite does it with the umask's mode; its `-wal` and `-shm` follow it."""
@@ -100,6 +124,8 @@ class SQLite(Engine):
                 if found != expected:
                     raise StoreProblem(f"SQLite keeps {pragma} at {found} instead of {expected} in {self.path}.")
             connection.execute("PRAGMA cache_size=-16384")  # 16 MiB
+            # A page that is written in every commit is copied back once in 16 MiB, not once in 4.
+            connection.execute("PRAGMA wal_autocheckpoint=4000")
             connection.execute("PRAGMA journal_size_limit=67108864")  # a WAL that grew shrinks again
             if not writing:
                 connection.execute("PRAGMA query_only=ON")
@@ -177,6 +203,7 @@ class SQLite(Engine):
         return _HEADS.run(self, cursor, {"heads": msgspec.json.encode(heads).decode()})
 
 
+_HAS_VERSION: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'"
 _LAST_CHANGE: Final = Query(select(func.max(changes.c.id)))
 _CHANGES: Final = Query(
     select(changes.c.id, changes.c.id, changes.c.kind, changes.c.target, changes.c.at_ms, changes.c.detail)

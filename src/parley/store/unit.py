@@ -40,7 +40,7 @@ class _Names(NamedTuple):
     @classmethod
     def of(cls, kind: type[Params]) -> "_Names":
         names = {field.name for field in fields(kind)}
-        return cls(*(name in names for name in cls._fields[:-1]), receipt=kind is Mark)
+        return cls._make([*(name in names for name in cls._fields[:-1]), kind is Mark])
 
 
 _NAMES: Final[dict[type[Params], _Names]] = {}
@@ -92,12 +92,13 @@ def prefetch(unit: Unit, jobs: Sequence[Job]) -> None:
             sent.add((room, subject, p.client_id))
         if names.receipt:
             receipts.add((room, subject))
-    unit.load(Room, rooms, lock=True)
-    unit.load(Account, accounts_locked, lock=True)
-    if messages and unit.engine.locks:
-        unit.load(Message, messages, again=True)
-    unit.load(Member, memberships)
-    unit.load(Ban, memberships)
-    unit.load(Account, accounts)
-    unit.load(Receipt, receipts)
-    unit.load_sent(sent)
+    unit.load_together(
+        unit.asking(Room, rooms, lock=True),
+        unit.asking(Account, accounts_locked, lock=True),
+        unit.asking(Message, messages, again=unit.engine.locks),
+        unit.asking(Member, memberships),
+        unit.asking(Ban, memberships),
+        unit.asking(Account, accounts - accounts_locked),
+        unit.asking(Receipt, receipts),
+        unit.asking_sent(sent),
+    )

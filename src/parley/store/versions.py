@@ -1,0 +1,65 @@
+"""Which version of the schema a database has, and how it is brought to this program's.
+
+The steps themselves are `migrations/`, run by Alembic, which is loaded only when there is something to do.
+"""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, insert
+
+from parley.store.problems import StoreProblem
+from parley.store.schema import meta
+
+#: Every version that this program knows, oldest first: the revisions of `migrations/versions`.
+VERSIONS: Final = ("0001",)
+NEWEST: Final = VERSIONS[-1]
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+
+
+def of(cursor: Any, has_version: str) -> str | None:
+    """The database's version, None where it is empty. `has_version` asks whether there is a table of it."""
+    cursor.execute(has_version)
+    if not cursor.fetchone()[0]:
+        return None
+    cursor.execute("SELECT version_num FROM alembic_version")
+    row = cursor.fetchone()
+    return str(row[0]) if row else None
+
+
+def problem(found: str | None, database: str) -> str:
+    """The line that tells the operator why this version will not do."""
+    if found is not None and found not in VERSIONS:
+        return (
+            f"A newer Parley has upgraded {database} (its schema is {found}, this program knows {NEWEST} at most): "
+            "start that version, or restore a backup from before the upgrade."
+        )
+    return f"The schema of {database} is not that of this program: run `parley db upgrade` first."
+
+
+def upgrade(connection: Connection, random_bytes: Callable[[int], bytes], found: str | None) -> None:
+    """Bring the schema from `found` to the newest inside the caller's transaction. Raises: StoreProblem."""
+    if found == NEWEST:
+        return
+    if found is not None and found not in VERSIONS:
+        raise StoreProblem(problem(found, "the database"))
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    with warnings.catch_warnings():
+        command.upgrade(config, "head")
+    if found is None:
+        connection.execute(
+            insert(meta), [{"key": "epoch", "value": new_epoch(random_bytes)}, {"key": "probe", "value": ""}]
+        )
+
+
+def new_epoch(random_bytes: Callable[[int], bytes]) -> str:
+    """The id of a log that nobody has seen: 16 hexadecimal digits."""
+    return random_bytes(8).hex()
