@@ -75,6 +75,9 @@ const TIMING = {
   overloadedMs: 5_000,
 };
 
+/** A line that lived so long was a good one: the next pause is short again. */
+const LASTING_MS = 10_000;
+
 /** How often a fresh token may be refused in a row before we ask for a person. */
 const REFUSALS_MAX = 2;
 
@@ -99,8 +102,10 @@ export class Parley extends Emitter {
   #isOpen = false;
   /** @type {ReturnType<typeof setTimeout>|undefined} */
   #retryTimer;
-  /** Attempts in a row without getting in. */
+  /** Lines in a row that did not last. */
   #attempts = 0;
+  /** When this line was let in. */
+  #sinceMs = 0;
   /** Fresh tokens refused in a row. */
   #refusals = 0;
   /** @type {string|undefined} */
@@ -281,7 +286,7 @@ export class Parley extends Emitter {
   /** @param {Session} session */
   #welcome(session) {
     this.#isIn = true;
-    this.#attempts = 0;
+    this.#sinceMs = Date.now();
     this.#refusals = 0;
     this.#refused = undefined;
     this.#open(session);
@@ -386,6 +391,8 @@ export class Parley extends Emitter {
    */
   #lost(line, end) {
     if (line !== this.#line) return;
+    // A line that is cut as soon as it is up (by what we send on it, perhaps) must not be dialled again every second.
+    if (this.#isIn && Date.now() - this.#sinceMs > LASTING_MS) this.#attempts = 0;
     this.#close();
     if (end.code === 4401) {
       this.#refused = line.token;

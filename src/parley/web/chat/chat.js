@@ -1,0 +1,154 @@
+/**
+ * The page at `/`: who is here signs in and is led to their rooms; here the parts of the page meet.
+ * @module
+ */
+
+import "../elements/composer.js";
+import "../elements/log.js";
+import "../elements/strip.js";
+import { refreshTimes } from "../elements/time.js";
+import { fill, h, icon } from "../elements/dom.js";
+import { Parley, ParleyError } from "../parley.js";
+import { accountDialog, browseDialog, createDialog, jumpDialog, keysDialog } from "./dialogs.js";
+import { PeoplePane } from "./people.js";
+import { RoomList } from "./room_list.js";
+import { RoomView } from "./room_view.js";
+import { signInDialog, signInPage } from "./sign_in.js";
+import { Workspace } from "./workspace.js";
+
+const TIMES_MS = 20_000;
+
+const app = /** @type {HTMLElement} */ (document.getElementById("app"));
+
+/** @param {string} [note] */
+async function begin(note) {
+  const parley = new Parley();
+  for (let isKept = await parley.isSignInKept; ; isKept = false) {
+    if (!isKept) await signInPage(app, parley, note);
+    fill(app, h("div", { class: "waiting", role: "status" }, h("span", null, "Connecting…")));
+    try {
+      const session = await parley.connect();
+      const workspace = new Workspace(parley, session);
+      await workspace.look();
+      workspace.resume();
+      run(parley, workspace);
+      return;
+    } catch (error) {
+      note = error instanceof ParleyError && error.code !== "sign_in_needed" ? "Please sign in again." : undefined;
+    }
+  }
+}
+
+/**
+ * @param {Parley} parley
+ * @param {Workspace} workspace
+ */
+function run(parley, workspace) {
+  const strip = /** @type {import("../elements/strip.js").ParleyStrip} */ (document.createElement("parley-strip"));
+  const frame = h("div", { class: "frame", "data-pane": "rooms" });
+  const isNarrow = () => matchMedia("(max-width: 719px)").matches;
+  /** On a phone one pane is seen at a time. @param {"rooms"|"room"|"people"} name */
+  const pane = (name) => void (frame.dataset.pane = name);
+  const view = new RoomView(workspace, {
+    back: () => pane("rooms"),
+    togglePeople: () => (isNarrow() ? pane("people") : void frame.toggleAttribute("data-people-toggled")),
+  });
+  const focusComposer = () => view.focusTarget;
+  const dialogs = {
+    create: () => createDialog(workspace, focusComposer),
+    browse: () => browseDialog(workspace, focusComposer),
+    jump: () => jumpDialog(workspace, focusComposer),
+    keys: () => keysDialog(focusComposer),
+    account: () => accountDialog(workspace, { signOut, keys: () => dialogs.keys() }, focusComposer),
+  };
+  const list = new RoomList(workspace, dialogs);
+  const people = new PeoplePane(workspace, () => pane("room"));
+  fill(frame, list.element, h("main", { class: "middle" }, strip, view.element), people.element);
+  fill(app, frame);
+
+  strip.retry = () => parley.nudge();
+  strip.signIn = () => {
+    if (parley.state.name === "ended" && parley.state.reason === "replaced") void parley.connect().catch(() => {});
+    else if (parley.state.name === "ended") finish("Please sign in again.");
+    else signInDialog(parley, focusComposer);
+  };
+  strip.show(parley.state);
+
+  const offs = [
+    parley.on("state", (state) => {
+      strip.show(state);
+      if (state.name === "ended" && state.reason === "signed_out") finish();
+    }),
+    workspace.on("rooms", () => title()),
+    workspace.on("current", (room) => {
+      if (room && location.hash !== hashOf(room.id)) history.pushState(null, "", hashOf(room.id));
+      if (room) pane("room");
+      title();
+    }),
+  ];
+
+  function title() {
+    const { unread, current } = workspace;
+    document.title = `${unread > 0 ? `(${unread > 99 ? "99+" : unread}) ` : ""}${current ? `${current.title} · ` : ""}Parley`;
+  }
+
+  function follow() {
+    const room = workspace.rooms.get(decodeURIComponent(location.hash.slice(1)));
+    if (room && room !== workspace.current) workspace.show(room);
+    else if (!room && isNarrow()) pane("rooms");
+  }
+
+  /** @param {string} [note] */
+  function finish(note) {
+    for (const off of offs.splice(0)) off();
+    abort.abort();
+    clearInterval(times);
+    view.close();
+    workspace.close();
+    for (const dialog of document.querySelectorAll("dialog")) dialog.close();
+    document.title = "Parley";
+    parley.disconnect();
+    void begin(note);
+  }
+
+  async function signOut() {
+    workspace.kept.forget();
+    await parley.logout();
+  }
+
+  const abort = new AbortController();
+  const { signal } = abort;
+  addEventListener("popstate", follow, { signal });
+  addEventListener("online", () => parley.nudge(), { signal });
+  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && parley.nudge(), { signal });
+  addEventListener(
+    "keydown",
+    (event) => {
+      if ((event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey && event.key.toLowerCase() === "k") {
+        event.preventDefault();
+        if (!document.querySelector("dialog")) dialogs.jump();
+      } else if (event.key === "?" && !isTyping(event.target) && !document.querySelector("dialog")) {
+        event.preventDefault();
+        dialogs.keys();
+      }
+    },
+    { signal },
+  );
+  const times = setInterval(() => refreshTimes(app), TIMES_MS);
+
+  const asked = workspace.rooms.get(decodeURIComponent(location.hash.slice(1)));
+  const first = asked ?? workspace.sorted.find(({ unread }) => unread > 0) ?? workspace.sorted[0] ?? null;
+  if (first) history.replaceState(null, "", hashOf(first.id));
+  workspace.show(first);
+  title();
+}
+
+/** @param {string} id */
+const hashOf = (id) => `#${encodeURIComponent(id)}`;
+
+/** @param {EventTarget|null} target */
+const isTyping = (target) => target instanceof Element && target.closest("input, textarea, select") !== null;
+
+// The sprite is fetched before the first icon is drawn, so that none appears late.
+icon("send");
+void begin();
