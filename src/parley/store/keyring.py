@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import hmac
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
@@ -81,16 +82,19 @@ class Keyring:
     def load(
         cls,
         directory: Path,
-        *,
         algorithm: str,
-        secret: str | None,
-        now_ms: int,
-        random_bytes: Callable[[int], bytes],
+        secret: str | bytes | None,
+        *,
+        now_ms: int | None = None,
+        random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> Self:
         """Read the files, making those that are missing. With HS256 `secret` signs, and no key file counts.
 
+        `now_ms` is the time in Unix milliseconds, else the clock's.
+
         Raises: StoreProblem, in one line that quotes no key.
         """
+        now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
         try:
             mark = mark_of(directory)
             refresh_key = _secret(directory, "refresh", random_bytes)
