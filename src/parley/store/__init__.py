@@ -3,8 +3,8 @@
 Decides nothing: it opens a transaction and lets `domain.dispatch` decide inside it.
 """
 
-from parley.store.opening import open_store
+from parley.store.opening import backup_database, open_store, renew_epoch, upgrade_database
 from parley.store.problems import StoreProblem
 from parley.store.store import Store
 
-__all__ = ["Store", "StoreProblem", "open_store"]
+__all__ = ["Store", "StoreProblem", "backup_database", "open_store", "renew_epoch", "upgrade_database"]

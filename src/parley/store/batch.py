@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from parley.domain.dispatch import decide
 from parley.domain.errors import Refusal
@@ -28,6 +28,10 @@ TRIES_ALONE: Final = 5
 EPOCH: Final = Query(select(meta.c.value).where(meta.c.key == "epoch"))
 #: Something to write that means nothing.
 PROBE: Final = Query(update(meta).where(meta.c.key == "probe").values(value=bindparam("value")).returning(meta.c.key))
+#: Nodes read changes twice a second; one that was away for longer begins anew.
+CHANGES_KEPT_MS: Final = 24 * 3600 * 1000
+CHANGES_TRIMMED_EVERY_MS: Final = 3600 * 1000
+TRIM: Final = Query(delete(changes).where(changes.c.at_ms < bindparam("before")))
 _CHANGE_COLUMNS: Final = [column for column in changes.c if column.name not in ("id", "xid")]
 
 
@@ -65,6 +69,7 @@ class Batches:
         self._mark: Any = None
         self._epoch = ""
         self._committing = False
+        self._trimmed_at_ms = 0
         self.away = False  # whether the last batch found the database away
 
     @property
@@ -125,7 +130,7 @@ class Batches:
             outcomes, changed = self._decide(unit, jobs)
             unit.flush()
             if changed:
-                cursor.executemany(self.deciding.insert_change, [_change_row(change) for change in changed])
+                self._write_changes(cursor, changed)
             self._committing = True
             engine.commit(cursor)
         return outcomes
@@ -155,6 +160,13 @@ class Batches:
                 if decision.changes:
                     changed.extend(decision.changes)
         return outcomes, changed
+
+    def _write_changes(self, cursor: Cursor, changed: list[Change]) -> None:
+        cursor.executemany(self.deciding.insert_change, [_change_row(change) for change in changed])
+        now_ms = self.deciding.clock_ms()
+        if now_ms - self._trimmed_at_ms > CHANGES_TRIMMED_EVERY_MS:
+            self._trimmed_at_ms = now_ms
+            cursor.execute(*TRIM.on(self._engine, {"before": now_ms - CHANGES_KEPT_MS}))
 
     def _after(self, problem: BaseException) -> str:
         """Leave the transaction that met a problem, and say which kind it is."""
@@ -203,7 +215,8 @@ def _change_row(change: Change) -> dict[str, Any]:
     }
 
 
-def unavailable(problem: BaseException) -> Refusal:
+def unavailable(problem: BaseException | None) -> Refusal:
+    """The refusal of a command that met a database that is away; `problem` stays with it, for the log."""
     refusal = Refusal("unavailable")
     refusal.__cause__ = problem
     return refusal

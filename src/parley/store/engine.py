@@ -7,6 +7,7 @@ and `postgres.py`.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from sqlalchemy import ColumnElement, Dialect, FromClause, Table
@@ -49,6 +50,13 @@ class Engine(ABC):
     @abstractmethod
     def renew_epoch(self, epoch: str) -> None:
         """Give the logs another id, so that every client drops what it holds. For a restored backup."""
+
+    @abstractmethod
+    def backup(self, path: Path, epoch: str) -> None:
+        """Copy the database as it is now into a private file whose logs have this epoch, beside running writers.
+
+        Raises: StoreProblem.
+        """
 
     # --- Connections
 

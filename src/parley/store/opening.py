@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from parley.domain.events import Change, Event, Signal
 from parley.domain.ports import Rules
+from parley.store import versions
 from parley.store.batch import Deciding
 from parley.store.engine import Engine
 from parley.store.postgres import PostgreSQL
@@ -56,3 +57,31 @@ def open_store(
     epoch = engine.prepare(random_bytes)
     deciding = Deciding(engine, kinds_on(engine), clock_ms, random_bytes, rules or Rules())
     return Store(engine, deciding, loop_call, published, epoch)
+
+
+def upgrade_database(url: str, *, random_bytes: Callable[[int], bytes]) -> None:
+    """Bring a database to this program's schema: `parley db upgrade`. Raises: StoreProblem."""
+    engine = engine_for(url)
+    if isinstance(engine, SQLite):
+        engine.make_file()
+    engine.upgrade(random_bytes)
+
+
+def backup_database(url: str, path: Path, *, random_bytes: Callable[[int], bytes]) -> None:
+    """Copy a database into a file of mode 0600, also beside a running server: `parley db backup`. SQLite only.
+
+    The copy has another epoch, so that after a restore clients drop what the restored log never knew.
+    Raises: StoreProblem.
+    """
+    engine = engine_for(url)
+    engine.prepare(random_bytes)
+    engine.backup(path, versions.new_epoch(random_bytes))
+
+
+def renew_epoch(url: str, *, random_bytes: Callable[[int], bytes]) -> str:
+    """Give a database a new epoch, after it was restored by other means than a backup of ours. Raises: StoreProblem."""
+    engine = engine_for(url)
+    engine.prepare(random_bytes)
+    epoch = versions.new_epoch(random_bytes)
+    engine.renew_epoch(epoch)
+    return epoch

@@ -5,6 +5,7 @@ What both engines share is `engine.py`. Needs PostgreSQL 13 or later (`xid8`) an
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -96,6 +97,9 @@ class PostgreSQL(Engine):
     def renew_epoch(self, epoch: str) -> None:
         with contextlib.closing(self._first_connection()) as connection:
             connection.execute("UPDATE meta SET value = %s WHERE key = 'epoch'", (epoch,))
+
+    def backup(self, path: Path, epoch: str) -> None:
+        raise StoreProblem("PostgreSQL has a backup of its own: use `pg_dump`, or a base backup.")
 
     def _first_connection(self) -> Any:
         try:

@@ -88,7 +88,7 @@ class ReadingConnection:
         try:
             outcomes: list[Outcome] = self.read(all_of_them)
         except Refusal as refusal:
-            return [refusal for _ in jobs]
+            return [unavailable(refusal.__cause__) for _ in jobs]
         except Exception as problem:
             if len(jobs) == 1:
                 return [problem]

@@ -94,6 +94,29 @@ class SQLite(Engine):
         with contextlib.closing(self._first_connection()) as connection:
             connection.execute("UPDATE meta SET value = ? WHERE key = 'epoch'", (epoch,))
 
+    def backup(self, path: Path, epoch: str) -> None:
+        part = path.with_name(f"{path.name}.part")
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                part.unlink()
+            os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            with (
+                contextlib.closing(self._first_connection()) as source,
+                contextlib.closing(sqlite3.connect(part, isolation_level=None)) as copy,
+            ):
+                source.backup(copy)  # one step, on one snapshot: writers go on meanwhile
+                copy.execute("PRAGMA journal_mode=DELETE")  # the whole backup is one file
+                copy.execute("PRAGMA synchronous=FULL")
+                copy.execute("UPDATE meta SET value = ? WHERE key = 'epoch'", (epoch,))
+            part.replace(path)
+            directory = os.open(path.parent, os.O_RDONLY)
+            os.fsync(directory)
+            os.close(directory)
+        except (OSError, sqlite3.Error) as problem:
+            raise StoreProblem(f"The backup {path} cannot be written: {problem}.") from problem
+        finally:
+            part.unlink(missing_ok=True)
+
     def _first_connection(self) -> sqlite3.Connection:
         try:
             return self.connect(writing=True)

@@ -41,6 +41,11 @@ class Store:
         self._here_lock: Final = threading.Lock()
         self._closing = False
 
+    @property
+    def lanes(self) -> bool:
+        """Whether there are several writing threads, each with a share of the rooms."""
+        return len(self._writers) > 1
+
     def write(self, job: Job) -> None:
         """Decide in a coming transaction. `done` gets a Decision, a Refusal, or the exception of a bug."""
         if self._closing:

