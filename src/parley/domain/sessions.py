@@ -13,8 +13,10 @@ from msgspec import Struct
 
 from parley.domain.accounts import Account, roles_now
 from parley.domain.errors import Refusal
+from parley.domain.ids import rfc3339
 from parley.domain.params import Params
 from parley.domain.ports import Acting, Decision, Row, Transaction
+from parley.domain.principal import ROLES, Principal
 
 
 class Session(Row):
@@ -93,6 +95,20 @@ def resolve(tx: Transaction, p: Resolve, who: Acting) -> Decision:
     session = tx.get(Session, p.session)
     kept = session is not None and session.subject == who.subject
     return Decision((kept, roles_now(tx, who.subject, who.principal.roles, kept=kept)))
+
+
+def describe(principal: Principal, connection: str | None, now_ms: int) -> SessionView:
+    """What `session.describe` answers, on a connection or over HTTP (None); `now_ms` is Unix milliseconds."""
+    return SessionView(
+        subject=principal.subject,
+        type=principal.type,
+        name=principal.name,
+        roles=[role for role in ROLES if role in principal.roles],
+        session=principal.session,
+        connection=connection,
+        expires_at=rfc3339(int(principal.expires_at_s * 1000)),
+        server_time=rfc3339(now_ms),
+    )
 
 
 def refresh_token(key: bytes, session: str, generation: int) -> str:

@@ -1,0 +1,186 @@
+"""What is asked and answered by HTTP: signing in, the public keys, commands by `POST /rpc`.
+
+Each handler does what the contract's row says, or raises the Refusal that the application turns into a problem. Paths,
+methods and origins are `app.py`; what a command may is decided behind the door.
+"""
+
+import asyncio
+import functools
+import hashlib
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, Protocol
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from parley.dialects import dialect
+from parley.dialects.native import Native
+from parley.domain import sessions
+from parley.domain.errors import Refusal
+from parley.domain.principal import Principal
+from parley.service.admission import Admission, refusal_of
+from parley.service.door import Door, incident
+from parley.service.limits import Buckets
+from parley.service.sign_in import SignedIn
+from parley.tokens import TokenRefused
+from parley.tokens.bearer import PLAIN, Endpoint, find_credential
+from parley.transport import bodies
+from parley.transport.pages import matches
+
+#: Seconds for which others may keep our public keys: a new one signs 10 minutes after it is published.
+JWKS_S_MAX: Final = 300
+#: Under this key of the ASGI scope the application leaves the address of whoever asks, as limits count it.
+LIMIT_KEY: Final = "parley.limit_key"
+
+_NO_STORE: Final = {"Cache-Control": "no-store"}
+
+
+class SignsIn(Protocol):
+    """What signs people in; `service.sign_in.SignIn` is one."""
+
+    async def sign_in(self, username: str, password: str, address: str | None, user_agent: str | None) -> SignedIn: ...
+
+
+class Handlers:
+    """The answers. `clock_s` is monotonic, `clock_ms` gives Unix milliseconds; a `request_bytes_max` of 0 is off."""
+
+    def __init__(
+        self,
+        *,
+        door: Door,
+        admission: Admission,
+        sign_in: SignsIn,
+        jwks: Callable[[], Mapping[str, Any]],
+        carriers: Collection[str],
+        bad_tokens: Buckets,
+        request_bytes_max: int,
+        clock_s: Callable[[], float],
+        clock_ms: Callable[[], int],
+    ) -> None:
+        self._door = door
+        self._admission = admission
+        self._sign_in = sign_in
+        self._jwks = jwks
+        self._carriers = carriers
+        self._bad_tokens = bad_tokens
+        self._request_bytes_max = request_bytes_max
+        self._clock_s = clock_s
+        self._clock_ms = clock_ms
+        self._native = Native()
+
+    async def login(self, request: Request) -> Response:
+        """`POST /auth/login`."""
+        kind = bodies.require_media_type(request, (bodies.JSON, bodies.FORM))
+        body = await bodies.read(request, self._request_bytes_max)
+        members = bodies.form(body) if kind == bodies.FORM else bodies.json_object(body)
+        username, password = bodies.texts(members, ("username", "password"))
+        address, agent = request.scope[LIMIT_KEY], request.headers.get("user-agent")
+        signed_in = await self._sign_in.sign_in(username, password, address, agent)
+        return _json(
+            {
+                "access_token": signed_in.access_token,
+                "token_type": "Bearer",
+                "expires_in": signed_in.expires_in,
+                "refresh_token": signed_in.refresh_token,
+            }
+        )
+
+    async def jwks(self, request: Request) -> Response:
+        """`GET /.well-known/jwks.json`."""
+        body = msgspec.json.encode(self._jwks())
+        etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        headers = {"Cache-Control": f"public, max-age={JWKS_S_MAX}", "ETag": etag}
+        if matches(request.headers.getlist("if-none-match"), etag):
+            return Response(status_code=304, headers=headers)
+        return Response(body, headers=headers, media_type="application/jwk-set+json")
+
+    async def rpc(self, request: Request) -> Response:
+        """`POST /rpc`: one request or a batch, in its own order; refused commands are answers with status 200."""
+        principal = await self.principal(request)
+        bodies.require_media_type(request, (bodies.JSON,))
+        body = await bodies.read(request, self._request_bytes_max)
+        answer = await self._carry_out(self._native.receive(body), principal)
+        if answer is None:
+            return Response(status_code=204, headers=_NO_STORE)
+        return Response(answer, headers=_NO_STORE, media_type=bodies.JSON)
+
+    async def principal(self, request: Request, endpoint: Endpoint = PLAIN) -> Principal:
+        """Who asks. Raises: Refusal, of the credential; `rate_limited` where bad ones come too often from there."""
+        try:
+            presented = find_credential(
+                request.headers.items(),
+                query=request.scope["query_string"].decode("latin-1"),
+                endpoint=endpoint,
+                carriers=self._carriers,
+            )
+        except TokenRefused as refused:
+            raise refusal_of(refused) from None
+        assert presented.credential is not None, "an endpoint whose credential is not optional"
+        try:
+            return await self._admitted(presented.credential.secret)
+        except Refusal as refusal:
+            if refusal.status == 401 and (wait_s := self._bad_tokens.take(request.scope[LIMIT_KEY], self._clock_s())):
+                told = "Too many bad tokens from this address."
+                raise Refusal("rate_limited", told, retry_after=round(wait_s + 0.0005, 3)) from None
+            raise
+
+    async def _admitted(self, token: str) -> Principal:
+        claims = self._admission.verify(token)
+        admitted: asyncio.Future[Principal] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: Principal | BaseException) -> None:
+            if admitted.done():
+                return
+            if isinstance(outcome, Principal):
+                admitted.set_result(outcome)
+            else:
+                admitted.set_exception(outcome)
+
+        self._admission.admit(claims, done)
+        try:
+            return await admitted
+        except Refusal:
+            raise
+        except Exception as bug:
+            raise incident(bug, "admission") from bug
+
+    async def _carry_out(self, requests: list[dialect.Request], principal: Principal) -> bytes | None:
+        """All of them, in one line; the answer once the last is over, None where none is due."""
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        ordering = self._door.ordering()
+        said: list[bytes] = []
+        left = len(requests)
+
+        def answered(request: dialect.Request, result: Any) -> None:
+            nonlocal left
+            native = self._native
+            refused = isinstance(result, Refusal)
+            answer = native.refused(request, result) if refused else native.result(request, result)
+            if answer is not None:
+                said.append(answer)
+            left -= 1
+            if not left and not over.done():
+                over.set_result(None)
+
+        for request in requests:
+            self._begin(request, principal, ordering, functools.partial(answered, request))
+        await over
+        return said[0] if said else None
+
+    def _begin(
+        self, request: dialect.Request, principal: Principal, ordering: Any, answered: Callable[[Any], None]
+    ) -> None:
+        row, params = request.row, request.params
+        if row is not None and row.kind == "connection" and row.params is not sessions.Describe:
+            answered(Refusal("unknown_command", "This is about a connection, and there is none here."))
+        elif row is None or params is None:
+            answered(request.refusal or Refusal("invalid_request"))
+        elif isinstance(params, sessions.Describe):
+            answered(sessions.describe(principal, None, self._clock_ms()))
+        else:
+            self._door.submit(row, params, principal, ordering, answered)
+
+
+def _json(value: Any) -> Response:
+    return Response(msgspec.json.encode(value), headers=_NO_STORE, media_type=bodies.JSON)
