@@ -11,7 +11,7 @@ from parley.domain.principal import Principal
 from parley.store import Store
 
 #: username -> (display name, role)
-SIGN_INS: Final[Mapping[str, tuple[str, str]]] = {
+SIGN_INS: Final[Mapping[str, tuple[str, accounts.AccountRole]]] = {
     "admin": ("Admin", "admin"),
     "agent": ("Agent", "agent"),
     "ada": ("Ada", "member"),
@@ -22,7 +22,7 @@ ROOM: Final = "lobby"
 
 def furnish(store: Store, hash_password: Callable[[str], str]) -> None:
     """Make the demo's accounts and its room where they are missing."""
-    people = []
+    people: list[Principal] = []
     for username, (name, role) in SIGN_INS.items():
         account: Any = store.execute(accounts.Find(name=username)).reply
         if account is None:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import uvicorn
 import uvloop
 
+from parley import __version__, logs
 from parley.config import Settings
 from parley.delivery.bus import LocalBus
 from parley.delivery.hub import Hub
@@ -30,6 +31,7 @@ from parley.domain.ids import IdSource
 from parley.domain.ports import Decision, Job, Rules
 from parley.domain.principal import OPERATOR
 from parley.domain.replay import Missing
+from parley.metrics import Metrics
 from parley.service.admission import Admission
 from parley.service.door import Door
 from parley.service.limits import Buckets
@@ -45,6 +47,7 @@ from parley.transport.app import AppParts, create_app
 from parley.transport.connection import FramedEncoder, Node, Timing
 from parley.transport.connections import Connections
 from parley.transport.handshake import Handshake, Place
+from parley.transport.health import Dependency, revocations
 from parley.transport.http_protocol import HttpProtocol
 from parley.transport.origins import Origins
 from parley.transport.timers import Wheel
@@ -190,6 +193,7 @@ class Server:
             slow_consumer_bytes=limits.slow_consumer_bytes,
             subscriptions_max=limits.subscriptions,
         )
+        metrics = Metrics(__version__)
         native = Native()
         origins = Origins(settings.public_url, lambda: self._port, settings.allowed_origins)
         addresses = Addresses(settings.trusted_proxies)
@@ -213,12 +217,26 @@ class Server:
                 request_bytes_max=limits.request_bytes,
                 clock_s=loop.time,
                 clock_ms=clock_ms,
+                readiness=lambda: _readiness(store, watch),
+                metrics=metrics.render,
+                metrics_allow=settings.metrics_allow,
+                access=logs.access,
             )
         )
+        metrics.read("parley_connections", lambda: {"native": len(node.connections)})
+        metrics.read("parley_connections_pending", lambda: node.connections.pending)
+        metrics.read("parley_handshakes", lambda: handshake.outcomes)
+        metrics.read("parley_closes", lambda: {str(code): count for code, count in node.closed.items()})
+        metrics.read("parley_slow_consumers", lambda: node.closed[4420])
+        metrics.read("parley_commands", lambda: door.outcomes)
+        metrics.read("parley_deliveries", lambda: hub.deliveries)
+        metrics.read("parley_rooms_read", lambda: len(hub.rooms))
+        metrics.read("parley_subscriptions", lambda: sum(len(room.subscribers) for room in hub.rooms.values()))
+        metrics.read("parley_poll_age_seconds", lambda: (clock_ms() - (watch.polled_at_ms or 0)) / 1000)
         config = uvicorn.Config(
             app,
             http=HttpProtocol,
-            ws=upgrade_protocol(handshake.decide, call_at=wheel.schedule, clock=loop.time),
+            ws=upgrade_protocol(handshake.decide, call_at=wheel.schedule, clock=loop.time),  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -227,7 +245,6 @@ class Server:
             timeout_graceful_shutdown=DRAIN_S,
         )
         return _Uvicorn(config, self._say_ready), watch
-
 
     def _say_ready(self) -> None:
         sys.stdout.write(f"http://{_shown(self._settings.host)}:{self._port}\n")
@@ -269,6 +286,12 @@ def _shown(host: str) -> str:
 def _secret(settings: Settings) -> str | None:
     secret = settings.auth.secret
     return secret.get_secret_value() if secret is not None else None
+
+
+def _readiness(store: Store, watch: Watch) -> list[Dependency]:
+    """What the node stands on: a store that answers, and a poll that has read what was revoked."""
+    polled = revocations(watch.polled_at_ms, clock_ms())
+    return [Dependency("store", polled.state), polled]
 
 
 def _missing_from(store: Store) -> Any:

@@ -95,7 +95,7 @@ class Handshake:
         if credential is None:
             self._accept(respond, place, presented, Connection(node, place.dialect, place.encoder, address, None))
             return
-        by_http = credential.refused_before_upgrade
+        by_http = presented.refused_by_http
         try:
             if credential.kind == "ticket":
                 raise Refusal("ticket_invalid")
