@@ -59,8 +59,9 @@ def decide(request: UpgradeRequest, respond: Callable[[Accept | Refuse], bool]) 
 
 
 def config(**options: object) -> uvicorn.Config:
-    """uvicorn's settings for the classes under test; `options` are added (TLS, another `ws`)."""
+    """uvicorn's settings for the classes under test; `options` are added (TLS, another `ws`, another `app`)."""
     settings: dict[str, object] = {
+        "app": Starlette(),
         "loop": "uvloop",
         "http": HttpProtocol,
         "ws": upgrade_protocol(decide),
@@ -69,7 +70,7 @@ def config(**options: object) -> uvicorn.Config:
         "access_log": False,
         "timeout_graceful_shutdown": 5,
     }
-    return uvicorn.Config(Starlette(), **{**settings, **options})  # type: ignore[arg-type]
+    return uvicorn.Config(**{**settings, **options})  # type: ignore[arg-type]
 
 
 async def serve(host: str, port: int) -> None:

@@ -28,7 +28,10 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.access_log = False  # uvicorn's would hold URLs with their queries, and those may hold credentials
         self.upgrade: Upgrade | None = None
-        self._head_bytes = 0  # of the head that is being read
+        # The size of the head that is being read, twice: by what the parser has told of it, which is exact once it is
+        # whole, and by what it was fed, because a header that never ends is never told.
+        self._told_bytes = 0
+        self._fed_bytes = 0
         self._head_is_whole = True
         self._begun = 0  # heads begun in the bytes at hand
         self._body_is_whole = True
@@ -59,7 +62,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.upgrade.early += data
             return
         self._unset_keepalive_if_required()
-        counted, was_between, self._begun = self._head_bytes, self._head_is_whole and self._body_is_whole, 0
+        was_between, self._begun = self._head_is_whole and self._body_is_whole, 0
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as at:
@@ -70,16 +73,14 @@ class HttpProtocol(HttpToolsProtocol):
                 self.cycle.keep_alive = False  # answered as plain HTTP; the parser will go no further
             return
         except httptools.HttpParserError:
-            self._refuse(_TOO_LARGE if self._head_bytes > HEAD_BYTES_MAX else _MALFORMED)
+            self._refuse(_TOO_LARGE if self._told_bytes > HEAD_BYTES_MAX else _MALFORMED)
             return
         if not self._head_is_whole:
-            # Headers count when they are complete; an endless one never is, so the bytes count as well.
-            # (Not where a body, of unknown length here, came before this head in the same piece.)
             if self._begun == 0:
-                self._head_bytes = max(self._head_bytes, counted + len(data))
-            elif self._begun == 1 and was_between:
-                self._head_bytes = max(self._head_bytes, len(data))
-            if self._head_bytes > HEAD_BYTES_MAX:
+                self._fed_bytes += len(data)
+            else:  # behind a body in the same piece it began nobody knows where
+                self._fed_bytes = len(data) if self._begun == 1 and was_between else 0
+            if self._fed_bytes > HEAD_BYTES_MAX:
                 self._refuse(_TOO_LARGE)
             elif self._head_timer is None:
                 self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._head_is_late)
@@ -87,13 +88,13 @@ class HttpProtocol(HttpToolsProtocol):
     # --- from the parser ---
 
     def on_message_begin(self) -> None:
-        self._head_bytes = 0
+        self._told_bytes = len(b"GET  HTTP/1.1\r\n\r\n")
         self._head_is_whole = self._body_is_whole = False
         self._begun += 1
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        self._count(len(url) + 14)
+        self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -110,8 +111,8 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def _count(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > HEAD_BYTES_MAX:
+        self._told_bytes += size
+        if self._told_bytes > HEAD_BYTES_MAX:
             raise ValueError("head too large")  # ends feed_data
 
     # --- endings ---

@@ -5,6 +5,7 @@ Who may open a socket is decided elsewhere (`handshake`); what happens on it aft
 
 import asyncio
 import hashlib
+import logging
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
@@ -13,6 +14,8 @@ from parley.transport.problems import Refuse as Refuse
 from parley.transport.problems import header_line
 from parley.transport.problems import problem as problem
 from parley.transport.websocket import Receiver, open_websocket
+
+log = logging.getLogger(__name__)
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 
@@ -147,7 +150,11 @@ class Upgrade:
         self._request = request
         self.early = early
         self._release = release
-        type(self).decide(request, self.respond)
+        try:
+            type(self).decide(request, self.respond)
+        except Exception:
+            log.exception("an upgrade could not be decided")
+            self.respond(problem(500, "internal", "The server failed."))
         if not self.is_answered:
             transport.pause_reading()
 
