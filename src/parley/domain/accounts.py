@@ -4,6 +4,7 @@ Never sees a password: what arrives here in `password` is its Argon2 hash, put t
 Sign-ins and their refresh tokens are `sessions.py`.
 """
 
+from functools import lru_cache
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
@@ -41,7 +42,7 @@ class Account(Row):
 
     @property
     def role_set(self) -> frozenset[str]:
-        return frozenset(msgspec.json.decode(self.roles, type=list[str]))
+        return _roles_of(self.roles)
 
 
 class AccountView(Struct):
@@ -51,6 +52,11 @@ class AccountView(Struct):
     roles: list[str]
     disabled: bool
     created_at: str
+
+
+@lru_cache(maxsize=256)
+def _roles_of(roles_json: str) -> frozenset[str]:
+    return frozenset(msgspec.json.decode(roles_json, type=list[str]))
 
 
 def account_view(a: Account) -> AccountView:

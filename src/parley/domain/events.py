@@ -10,7 +10,7 @@ from msgspec import Struct
 from parley.domain.principal import Person
 
 
-class Event(Struct, frozen=True):
+class Event(Struct, frozen=True, gc=False):
     """One entry of a room's log. `seq` counts 1, 2, 3... without holes in each room; `at` is RFC 3339.
 
     `data` holds the thing as the commands return it, under its name: `{"message": ...}`, `{"member": ...}`.

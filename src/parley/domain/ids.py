@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
+from struct import Struct
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -38,6 +39,9 @@ def rfc3339(at_ms: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
 
 
+_TAILS: Final = Struct(">64Q")
+
+
 class IdSource:
     """Makes UUIDv7 ids (RFC 9562 §5.7) that ascend within one process, also within one millisecond.
 
@@ -48,10 +52,18 @@ class IdSource:
         self._clock_ms = clock_ms
         self._random_bytes = random_bytes
         self._last = 0  # of the leading 60 bits: 48 of time, 12 of counter
+        self._tails: list[int] = []  # random, not yet used: asking for each id alone costs more than the id
 
     def __call__(self) -> str:
-        lead = max(self._clock_ms() << 12, self._last + 1)
+        lead = self._last + 1
+        now = self._clock_ms() << 12
+        if now > lead:
+            lead = now
         self._last = lead
-        tail = int.from_bytes(self._random_bytes(8), "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
-        digits = f"{lead >> 12:012x}7{lead & 0xFFF:03x}{tail:016x}"
-        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+        if not self._tails:
+            self._tails.extend(_TAILS.unpack(self._random_bytes(_TAILS.size)))
+        tail = self._tails.pop()
+        return (
+            f"{lead >> 28:08x}-{lead >> 12 & 0xFFFF:04x}-7{lead & 0xFFF:03x}"
+            f"-{tail >> 48 & 0x3FFF | 0x8000:04x}-{tail & 0xFFFF_FFFF_FFFF:012x}"
+        )

@@ -43,7 +43,7 @@ class Message(Row):
     deleted_reason: str | None = None
 
 
-class MessageView(Struct):
+class MessageView(Struct, gc=False):
     id: str
     room: str
     seq: int

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from parley.domain.sessions import Session
 
 
-class Row(Struct, kw_only=True):
+class Row(Struct, kw_only=True, gc=False):
     """A stored row: the struct's fields are the table's columns, `KEY` its primary key, in the table's order.
 
     Mutable on purpose: a decision changes what `Transaction.get` gave it, then says `save`.
@@ -84,7 +84,7 @@ class Rules(Struct, frozen=True):
     edit_window_s: int = 900
 
 
-class Acting(Struct, frozen=True):
+class Acting(Struct, frozen=True, gc=False):
     """Who asks, with the rights that the store holds now, when, and by which rules.
 
     `roles` are those that count at this moment; `now_ms` is Unix milliseconds, the same for a whole batch.
@@ -110,7 +110,7 @@ class Acting(Struct, frozen=True):
         return Person(p.subject, p.name, p.type)
 
 
-class Decision(Struct):
+class Decision(Struct, gc=False):
     """What a command comes to. `reply` is the result as the wire has it; the rest leaves once it is committed."""
 
     reply: Any

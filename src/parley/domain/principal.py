@@ -57,7 +57,7 @@ class Principal(Struct, frozen=True):
         return self.type == "guest"
 
 
-class Person(Struct, frozen=True):
+class Person(Struct, frozen=True, gc=False):
     """Somebody as others see them: the actor of an event, the sender of a message."""
 
     subject: str

@@ -69,7 +69,7 @@ class MemberView(Struct):
     joined_at: str | None
 
 
-class Access(Struct):
+class Access(Struct, gc=False):
     """A room that the one who acts may read, and what they are in it."""
 
     room: Room

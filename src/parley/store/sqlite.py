@@ -187,7 +187,8 @@ class SQLite(Engine):
         return version == mark, version
 
     def insert_text(self, table: Table, *, replacing: bool) -> str:
-        statement = insert(table)
+        # OR ROLLBACK, because we roll back anyway, and SQLite then keeps no journal of this one statement.
+        statement = insert(table) if replacing else insert(table).prefix_with("OR ROLLBACK")
         if replacing:
             others = {column.name: statement.excluded[column.name] for column in table.c if not column.primary_key}
             statement = statement.on_conflict_do_update(index_elements=table.primary_key.columns, set_=others)

@@ -111,7 +111,6 @@ def upgrade() -> None:
         Column("actor_type", TEXT, nullable=False),
         Column("message", TEXT),
         Column("data", TEXT),
-        ForeignKeyConstraint(["room"], ["rooms.id"], name="fk_events_room"),
         PrimaryKeyConstraint("room", "seq", name="pk_events"),
         sqlite_with_rowid=False,
     )
@@ -146,7 +145,6 @@ def upgrade() -> None:
         Column("deleted_by_name", TEXT),
         Column("deleted_by_type", TEXT),
         Column("deleted_reason", TEXT),
-        ForeignKeyConstraint(["room"], ["rooms.id"], name="fk_messages_room"),
         PrimaryKeyConstraint("id", name="pk_messages"),
     )
     op.create_index(
