@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from parley.domain import audit
+from parley.domain import audit, revocation
 from parley.domain.cursors import from_cursor, page
 from parley.domain.errors import Refusal, invalid_params
 from parley.domain.events import Change
@@ -117,7 +117,8 @@ def named(tx: Transaction, subject_or_username: str) -> tuple[str, str]:
 def roles_now(tx: Transaction, subject: str, claimed: frozenset[str], *, kept: bool) -> frozenset[str]:
     """The roles that count at this moment.
 
-    Under a session that we keep, the stored ones; under any other token the claim's, as far as the store agrees.
+    Under a session that we keep, the stored ones; under any other token the claim's, for accounts of our own only as far
+    as the store agrees.
     Raises: Refusal (`token_revoked`) where the account is disabled.
     """
     account = tx.get(Account, subject)
@@ -125,8 +126,9 @@ def roles_now(tx: Transaction, subject: str, claimed: frozenset[str], *, kept: b
         return claimed
     if account.disabled:
         raise Refusal("token_revoked", "The account is disabled.")
-    stored = account.role_set
-    return stored if kept or account.username is None else claimed & stored
+    if kept:
+        return account.role_set
+    return claimed if account.username is None else claimed & account.role_set
 
 
 def find(tx: Transaction, p: Find, who: Acting) -> Decision:
@@ -177,7 +179,9 @@ def disable(tx: Transaction, p: Disable, who: Acting) -> Decision:
     account.disabled = True
     tx.save(account)
     audit.record(tx, who, "account.disable", account.id)
-    return Decision({"account": account_view(account)}, changes=[Change("account", account.id, who.now_ms)])
+    _, revoked = revocation.end_subject(tx, who, account.id)
+    changes = [Change("account", account.id, who.now_ms), *revoked]
+    return Decision({"account": account_view(account)}, changes=changes)
 
 
 def set_password(tx: Transaction, p: SetPassword, who: Acting) -> Decision:

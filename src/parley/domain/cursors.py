@@ -15,9 +15,12 @@ def from_cursor(cursor: str | None) -> str | None:
     if cursor is None:
         return None
     try:
-        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        key = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
     except (binascii.Error, ValueError):
-        raise invalid_params("after", "This is no cursor of ours: pass the `next` of the page before.") from None
+        key = ""
+    if not key or not key.isprintable():  # no key of ours holds a control character, and PostgreSQL takes no NUL
+        raise invalid_params("after", "This is no cursor of ours: pass the `next` of the page before.")
+    return key
 
 
 def page(rows: Sequence[T], limit: int, key: Callable[[T], str]) -> tuple[Sequence[T], str | None]:

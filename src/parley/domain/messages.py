@@ -18,6 +18,8 @@ from parley.domain.principal import Person
 from parley.domain.rooms import governed, joined, readable, writable
 
 DATA_BYTES_MAX = 8192
+#: Beyond it a double, and with it most clients' JSON, no longer tells one integer from the next.
+NUMBER_MAX = 2**53
 
 
 class Message(Row):
@@ -150,7 +152,7 @@ def send(tx: Transaction, p: Send, who: Acting) -> Decision:
 
 
 def edit(tx: Transaction, p: Edit, who: Acting) -> Decision:
-    message = _readable_message(tx, p.message, who)
+    message = _readable_message(tx, p.message, who, "send")
     room = readable(tx, message.room, who).room
     if message.sender != who.subject:
         raise Refusal("forbidden", "Only its sender may edit a message.")
@@ -170,7 +172,7 @@ def edit(tx: Transaction, p: Edit, who: Acting) -> Decision:
 
 
 def delete(tx: Transaction, p: Delete, who: Acting) -> Decision:
-    message = _readable_message(tx, p.message, who)
+    message = _readable_message(tx, p.message, who, "manage")
     access = readable(tx, message.room, who)
     own = who.rules.delete_own and message.sender == who.subject
     if not own:
@@ -189,7 +191,7 @@ def delete(tx: Transaction, p: Delete, who: Acting) -> Decision:
 
 
 def get(tx: Transaction, p: Get, who: Acting) -> Decision:
-    return Decision({"message": message_view(_readable_message(tx, p.message, who))})
+    return Decision({"message": message_view(_readable_message(tx, p.message, who, "read"))})
 
 
 def list_messages(tx: Transaction, p: List, who: Acting) -> Decision:
@@ -220,12 +222,32 @@ def _checked_data(data: dict[str, Any] | None) -> str | None:
     encoded = msgspec.json.encode(data)
     if len(encoded) > DATA_BYTES_MAX:
         raise invalid_params("data", f"`data` has at most {DATA_BYTES_MAX} bytes of JSON.")
+    _check_values(data)
     return encoded.decode()
 
 
-def _readable_message(tx: Transaction, message_id: str, who: Acting) -> Message:
+def _check_values(value: Any) -> None:
+    """Raise `invalid_params` for what not every client could read back: a number beyond ±2^53, a NUL in a string."""
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise invalid_params("data", "A string has no NUL.")
+    elif isinstance(value, dict):
+        for name, inside in value.items():
+            _check_values(name)
+            _check_values(inside)
+    elif isinstance(value, list):
+        for inside in value:
+            _check_values(inside)
+    elif isinstance(value, int | float) and not -NUMBER_MAX <= value <= NUMBER_MAX:
+        raise invalid_params("data", "Numbers go from -2^53 to 2^53.")
+
+
+def _readable_message(tx: Transaction, message_id: str, who: Acting, action: str) -> Message:
     message = tx.get(Message, message_id)
     if message is None:
         raise Refusal("not_found")
     readable(tx, message.room, who)
+    grants = who.principal.grants
+    if grants is not None and not grants.allows(action, "room:" + message.room):
+        raise Refusal("forbidden", "This token does not grant that.")
     return message
