@@ -117,8 +117,8 @@ def named(tx: Transaction, subject_or_username: str) -> tuple[str, str]:
 def roles_now(tx: Transaction, subject: str, claimed: frozenset[str], *, kept: bool) -> frozenset[str]:
     """The roles that count at this moment.
 
-    Under a session that we keep, the stored ones; under any other token the claim's, for accounts of our own only as far
-    as the store agrees.
+    Under a session that we keep, the stored ones; under any other token the claim's, and for accounts of our own only
+    as far as the store agrees.
     Raises: Refusal (`token_revoked`) where the account is disabled.
     """
     account = tx.get(Account, subject)
@@ -194,7 +194,8 @@ def set_password(tx: Transaction, p: SetPassword, who: Acting) -> Decision:
     account.password_hash = p.password
     tx.save(account)
     audit.record(tx, who, "account.set_password", account.id)
-    return Decision({}, changes=[Change("account", account.id, who.now_ms)])
+    ended = revocation.end_other_sessions(tx, who, account.id)
+    return Decision({}, changes=[Change("account", account.id, who.now_ms), *ended])
 
 
 def rehash(tx: Transaction, p: Rehash, who: Acting) -> Decision:

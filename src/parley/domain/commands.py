@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from parley.domain import accounts, audit, messages, presence, receipts, replay, rooms, sessions
+from parley.domain import accounts, audit, messages, presence, receipts, replay, revocation, rooms, sessions
 from parley.domain.params import Params
 
 #: write: decided by the store's writer · read: decided on a reading connection · live: a read that admits, then done by
@@ -39,7 +39,10 @@ class Command:
 
 _ROWS: Final = (
     Command("session.authenticate", sessions.Authenticate, None, "connection", "all", visitor=True),
+    Command("session.refresh", sessions.Renew, None, "connection", "all", visitor=True),
     Command("session.describe", sessions.Describe, None, "connection", "all", visitor=True),
+    Command("session.list", sessions.List, sessions.list_sessions, "live", "all", visitor=True),
+    Command("session.revoke", revocation.Revoke, revocation.revoke, "write", "all", visitor=True),
     Command("room.create", rooms.Create, rooms.create, "write", "account", repeatable=False),
     Command("room.list", rooms.List, rooms.list_rooms, "read", "account"),
     Command("room.get", rooms.Get, rooms.get, "read", "all", "room", "read", visitor=True),

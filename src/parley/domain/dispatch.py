@@ -6,7 +6,7 @@ The only way into the nouns: the store's writer and readers call `decide`, insid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from parley.domain import accounts, policy, replay, sessions
+from parley.domain import accounts, policy, replay, retention, revocation, sign_ins, tickets
 from parley.domain.commands import COMMANDS, Command
 from parley.domain.params import Params
 from parley.domain.ports import Acting, Decision, Rules, Transaction
@@ -17,8 +17,14 @@ _INTERNAL: Final[Mapping[type[Params], Callable[..., Decision]]] = {
     accounts.Find: accounts.find,
     accounts.Rehash: accounts.rehash,
     replay.Missing: replay.missing,
-    sessions.Start: sessions.start,
-    sessions.Resolve: sessions.resolve,
+    retention.Sweep: retention.sweep,
+    revocation.InForce: revocation.in_force,
+    revocation.RevokeToken: revocation.revoke_token,
+    sign_ins.Start: sign_ins.start,
+    sign_ins.Refresh: sign_ins.refresh,
+    sign_ins.Resolve: sign_ins.resolve,
+    tickets.Mint: tickets.mint,
+    tickets.Redeem: tickets.redeem,
 }
 _ROW_OF: Final[Mapping[type[Params], Command]] = {row.params: row for row in COMMANDS.values()}
 

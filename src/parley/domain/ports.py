@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from parley.domain.messages import Message
     from parley.domain.params import Params
     from parley.domain.receipts import Receipt
+    from parley.domain.revocation import Revocation
     from parley.domain.rooms import Member, Room
     from parley.domain.sessions import Session
 
@@ -69,6 +70,13 @@ class Transaction(Protocol):
     def account_by_username(self, username_key: str) -> "Account | None": ...
     def accounts_page(self, after: str | None, limit: int) -> Sequence["Account"]: ...
     def sessions_page(self, subject: str | None, after: str | None, limit: int) -> Sequence["Session"]: ...
+    def sessions_of(self, subject: str) -> Sequence["Session"]: ...
+    def revocations(self, now_ms: int) -> Sequence["Revocation"]:
+        """Those that still refuse something."""
+
+    def sweep(self, now_ms: int) -> None:
+        """Remove the sessions, tickets and revocations that are over."""
+
     def audit_page(
         self, *, after: str | None, subject: str | None, action: str | None, limit: int
     ) -> Sequence["AuditEntry"]:
@@ -82,6 +90,8 @@ class Rules(Struct, frozen=True):
     replay_bytes: int = 524_288
     delete_own: bool = False
     edit_window_s: int = 900
+    access_ttl_s: int = 900
+    refresh_reuse_s: int = 60
 
 
 class Acting(Struct, frozen=True, gc=False):

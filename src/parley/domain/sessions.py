@@ -1,25 +1,23 @@
-"""Login sessions: what a sign-in begins, refreshing keeps and revoking ends.
+"""Login sessions as they are stored and told: `session.list`, `session.describe`.
 
-A refresh token is `<session>.<generation>.<mac>`: the store holds the generation only, and without the keyring's key
-nobody can make the mac, so the database alone gives none away and the successor can be given a second time.
+What begins and keeps one is `sign_ins.py`, what ends one `revocation.py`.
 """
 
-import hashlib
-import hmac
-from base64 import urlsafe_b64encode
 from typing import ClassVar
 
 from msgspec import Struct
 
-from parley.domain.accounts import Account, roles_now
+from parley.domain.cursors import from_cursor, page
 from parley.domain.errors import Refusal
-from parley.domain.ids import rfc3339
-from parley.domain.params import Params
+from parley.domain.ids import Subject, rfc3339
+from parley.domain.params import Limit, Params
 from parley.domain.ports import Acting, Decision, Row, Transaction
 from parley.domain.principal import ROLES, Principal
 
 
 class Session(Row):
+    """`generation` is that of the newest refresh token; `last_used_at_ms` is when the one before it was first used."""
+
     KEY: ClassVar = ("id",)
     id: str
     subject: str
@@ -45,56 +43,52 @@ class SessionView(Struct):
     server_time: str
 
 
+class ListedSession(Struct):
+    """One of `session.list`. `connections` counts the live ones; the node fills it in."""
+
+    id: str
+    subject: str
+    created_at: str
+    last_used_at: str
+    user_agent: str | None
+    address: str | None
+    connections: int = 0
+
+
 class Authenticate(Params):
     token: str
+
+
+class Renew(Params):
+    """`session.refresh`: carried out by the connection that it renews."""
+
+    token: str
+
+
+class List(Params):
+    subject: Subject | None = None
+    after: str | None = None
+    limit: Limit = 50
 
 
 class Describe(Params):
     pass
 
 
-class Start(Params):
-    """Not on the wire: the session of a sign-in that `service/sign_in.py` has checked."""
-
-    subject: str
-    expires_at_ms: int
-    user_agent: str | None
-    address: str | None
-
-
-class Resolve(Params):
-    """Not on the wire: what the store says now of the bearer of a verified token."""
-
-    session: str
-
-
-def start(tx: Transaction, p: Start, who: Acting) -> Decision:
-    account = tx.get(Account, p.subject)
-    if account is None or account.disabled:
-        raise Refusal("invalid_credentials")
-    session = Session(
-        id=who.new_id(),
-        subject=p.subject,
-        type="account",
-        generation=0,
-        created_at_ms=who.now_ms,
-        last_used_at_ms=who.now_ms,
-        expires_at_ms=p.expires_at_ms,
-        user_agent=p.user_agent,
-        address=p.address,
-    )
-    tx.add(session)
-    return Decision((session, account))
-
-
-def resolve(tx: Transaction, p: Resolve, who: Acting) -> Decision:
-    """`(kept, roles)`: whether the session is one of the store's, and the roles that count now.
-
-    Raises: Refusal (`token_revoked`) where the account is disabled; dispatch has asked already.
-    """
-    session = tx.get(Session, p.session)
-    kept = session is not None and session.subject == who.subject
-    return Decision((kept, roles_now(tx, who.subject, who.principal.roles, kept=kept)))
+def list_sessions(tx: Transaction, p: List, who: Acting) -> Decision:
+    subject = p.subject or who.subject
+    if subject != who.subject and not who.is_admin:
+        raise Refusal("forbidden", "Only an admin may see somebody else's sessions.")
+    rows = tx.sessions_page(subject, from_cursor(p.after), p.limit + 1)
+    shown, following = page(rows, p.limit, key=lambda row: row.id)
+    views = [
+        ListedSession(
+            row.id, row.subject, rfc3339(row.created_at_ms), rfc3339(row.last_used_at_ms), row.user_agent, row.address
+        )
+        for row in shown
+        if row.expires_at_ms > who.now_ms
+    ]
+    return Decision({"sessions": views, "next": following})
 
 
 def describe(principal: Principal, connection: str | None, now_ms: int) -> SessionView:
@@ -109,9 +103,3 @@ def describe(principal: Principal, connection: str | None, now_ms: int) -> Sessi
         expires_at=rfc3339(int(principal.expires_at_s * 1000)),
         server_time=rfc3339(now_ms),
     )
-
-
-def refresh_token(key: bytes, session: str, generation: int) -> str:
-    """The refresh token of a generation; `key` is the keyring's refresh key of at least 32 bytes."""
-    mac = hmac.digest(key, f"refresh|{session}|{generation}".encode(), hashlib.sha256)
-    return f"{session}.{generation}.{urlsafe_b64encode(mac).rstrip(b'=').decode()}"

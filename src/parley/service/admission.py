@@ -13,7 +13,7 @@ import msgspec
 from parley.domain.errors import Refusal
 from parley.domain.ports import Decision, Job, Store
 from parley.domain.principal import Principal
-from parley.domain.sessions import Resolve
+from parley.domain.sign_ins import Resolve
 from parley.tokens import AccessClaims, TokenRefused, Verifier
 
 #: Sessions whose rights are remembered; about 300 bytes each.

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from parley.domain import accounts, sessions
+from parley.domain import accounts, sessions, sign_ins
 from parley.domain.errors import Refusal, invalid_params
 from parley.domain.params import Params
 from parley.domain.ports import Store
@@ -185,7 +185,7 @@ class SignIn:
     async def _start(self, account: accounts.Account, address: str | None, user_agent: str | None) -> SignedIn:
         ends_at_ms = int((self._clock_s() + self._refresh_ttl_s) * 1000)
         agent = None if user_agent is None else "".join(filter(str.isprintable, user_agent))[:_USER_AGENT_CHARS_MAX]
-        start = sessions.Start(subject=account.id, expires_at_ms=ends_at_ms, user_agent=agent, address=address)
+        start = sign_ins.Start(subject=account.id, expires_at_ms=ends_at_ms, user_agent=agent, address=address)
         session: sessions.Session
         session, account = (await ask(self._store.write, start, OPERATOR)).reply
         token = self._issuer().issue(
@@ -200,5 +200,5 @@ class SignIn:
             # The moment that the store gave it: a revocation of this subject before or after it is told apart.
             auth_time=session.created_at_ms / 1000,
         )
-        refresh = sessions.refresh_token(self._refresh_key, session.id, session.generation)
+        refresh = sign_ins.refresh_token(self._refresh_key, session.id, session.generation)
         return SignedIn(token, int(self._access_ttl_s), refresh)

@@ -22,8 +22,10 @@ from parley.domain.log import Entry
 from parley.domain.messages import Message
 from parley.domain.ports import Row
 from parley.domain.receipts import Receipt
+from parley.domain.revocation import Revocation
 from parley.domain.rooms import Ban, Member, Room
 from parley.domain.sessions import Session
+from parley.domain.tickets import Ticket
 from parley.store.columns import COUNTER, TEXT, XID, transaction_id
 
 metadata = MetaData(
@@ -66,6 +68,27 @@ sessions = Table(
     Column("user_agent", TEXT),
     Column("address", TEXT),
     Index(None, "subject", "id"),
+)
+
+tickets = Table(
+    "tickets",
+    metadata,
+    Column("digest", TEXT, primary_key=True),
+    Column("claims", TEXT, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Column("stream", TEXT),
+    sqlite_with_rowid=False,
+)
+
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("target", TEXT, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("before_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    Column("reason", TEXT, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 rooms = Table(
@@ -204,6 +227,8 @@ meta = Table(
 TABLES: Final[dict[type[Row], Table]] = {
     Account: accounts,
     Session: sessions,
+    Ticket: tickets,
+    Revocation: revocations,
     Room: rooms,
     Member: members,
     Ban: bans,

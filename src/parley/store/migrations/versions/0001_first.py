@@ -64,6 +64,25 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "revocations",
+        Column("target", TEXT, nullable=False),
+        Column("at_ms", BigInteger, nullable=False),
+        Column("before_ms", BigInteger, nullable=False),
+        Column("until_ms", BigInteger, nullable=False),
+        Column("reason", TEXT, nullable=False),
+        PrimaryKeyConstraint("target", name="pk_revocations"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "tickets",
+        Column("digest", TEXT, nullable=False),
+        Column("claims", TEXT, nullable=False),
+        Column("expires_at_ms", BigInteger, nullable=False),
+        Column("stream", TEXT),
+        PrimaryKeyConstraint("digest", name="pk_tickets"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "rooms",
         Column("id", TEXT, nullable=False),
         Column("kind", TEXT, nullable=False),

@@ -1,0 +1,143 @@
+"""Revocation: what ends tokens before their time. Holds `session.revoke`.
+
+A revocation names a token, a session, a subject or a guest's conversation, and lasts until everything that it refuses
+would have expired anyway. Each is told to every node as a change; how a node applies it to live connections is
+`service/watch.py`.
+"""
+
+from typing import Annotated, ClassVar, Final
+
+from msgspec import Meta
+
+from parley.domain import audit
+from parley.domain.errors import Refusal, invalid_params
+from parley.domain.events import Change
+from parley.domain.ids import Id, Subject
+from parley.domain.params import Params
+from parley.domain.ports import Acting, Decision, Row, Transaction
+from parley.domain.sessions import Session
+
+#: A token by hand may last ten years (`parley token issue --ttl`): we must remember as long what could refuse it.
+LONGEST_TOKEN_MS: Final = 3653 * 86_400_000
+DEFAULT_REASON: Final = "revoked"
+_REASON_BYTES_MAX: Final = 120  # a close frame holds 125 bytes, two of them the code (RFC 6455 §5.5)
+
+
+class Revocation(Row):
+    """`target` is `token:<jti>`, `session:<sid>`, `subject:<sub>` or `conversation:<id>`.
+
+    `before_ms`, for a subject, is the last moment of sign-ins that it covers; later ones live. After `until_ms` there
+    is nothing left that it could refuse.
+    """
+
+    KEY: ClassVar = ("target",)
+    target: str
+    at_ms: int
+    before_ms: int
+    until_ms: int
+    reason: str
+
+
+class Revoke(Params):
+    """Exactly one of the first four."""
+
+    token_id: Id | None = None
+    session: Id | None = None
+    subject: Subject | None = None
+    conversation: Id | None = None
+    reason: Annotated[str, Meta(min_length=1, max_length=120)] | None = None
+
+
+class RevokeToken(Params):
+    """Not on the wire: revoke one token whose claims are known, until it expires."""
+
+    token_id: str
+    subject: str
+    until_ms: int
+
+
+class InForce(Params):
+    """Not on the wire: every revocation that still refuses something."""
+
+
+def revoke(tx: Transaction, p: Revoke, who: Acting) -> Decision:
+    named = [name for name in ("token_id", "session", "subject", "conversation") if getattr(p, name) is not None]
+    if len(named) != 1:
+        raise invalid_params("session", "Name exactly one of `token_id`, `session`, `subject` and `conversation`.")
+    reason = p.reason or DEFAULT_REASON
+    if len(reason.encode()) > _REASON_BYTES_MAX:
+        raise invalid_params("reason", f"A reason has at most {_REASON_BYTES_MAX} bytes of UTF-8.")
+    if p.token_id is not None:
+        if not who.is_admin and p.token_id != who.principal.token_id:
+            raise Refusal("not_found", "There is no such token of yours.")
+        changes = [entry(tx, who, f"token:{p.token_id}", reason)]
+        count = 1
+    elif p.session is not None:
+        session = tx.get(Session, p.session)
+        own = p.session == who.principal.session or (session is not None and session.subject == who.subject)
+        if not own and not (who.is_admin and session is not None):
+            raise Refusal("not_found", "There is no such session of yours.")
+        changes = [end_session(tx, who, p.session, reason)]
+        count = 1
+    elif p.subject is not None:
+        if p.subject != who.subject and not who.is_admin:
+            raise Refusal("not_found" if who.principal.is_guest else "forbidden")
+        count, changes = end_subject(tx, who, p.subject, reason)
+    else:
+        if not who.is_admin and p.conversation != who.principal.conversation:
+            raise Refusal("not_found")
+        changes = [entry(tx, who, f"conversation:{p.conversation}", reason)]
+        count = 1
+    audit.record(
+        tx, who, "session.revoke", next(str(getattr(p, name)) for name in named), kind=named[0], reason=p.reason
+    )
+    return Decision({"revoked": count}, changes=changes)
+
+
+def revoke_token(tx: Transaction, p: RevokeToken, who: Acting) -> Decision:
+    change = entry(tx, who, f"token:{p.token_id}", DEFAULT_REASON, until_ms=p.until_ms)
+    audit.record(tx, who, "session.revoke", p.token_id, kind="token_id", subject=p.subject)
+    return Decision({}, changes=[change])
+
+
+def in_force(tx: Transaction, p: InForce, who: Acting) -> Decision:
+    """A list of Revocation rows."""
+    return Decision(list(tx.revocations(who.now_ms)))
+
+
+def end_session(tx: Transaction, who: Acting, session_id: str, reason: str = DEFAULT_REASON) -> Change:
+    """End one sign-in: its refresh token is worth nothing from now on, its access tokens are revoked."""
+    session = tx.get(Session, session_id)
+    until_ms = None
+    if session is not None:
+        tx.remove(session)
+        # Nothing is issued under it any more, and what was lasts no longer than an access token does.
+        until_ms = who.now_ms + who.rules.access_ttl_s * 1000
+    return entry(tx, who, f"session:{session_id}", reason, until_ms=until_ms)
+
+
+def end_subject(tx: Transaction, who: Acting, subject: str, reason: str = DEFAULT_REASON) -> tuple[int, list[Change]]:
+    """End every sign-in of a subject up to this moment; how many, at least 1, and what the nodes must be told."""
+    sessions = list(tx.sessions_of(subject))
+    for session in sessions:
+        tx.remove(session)
+    # By session too: a token that does not say when its bearer signed in is told by the second only.
+    changes = [
+        entry(tx, who, f"session:{session.id}", reason, until_ms=who.now_ms + who.rules.access_ttl_s * 1000)
+        for session in sessions
+    ]
+    changes.append(entry(tx, who, f"subject:{subject}", reason))
+    return max(1, len(sessions)), changes
+
+
+def end_other_sessions(tx: Transaction, who: Acting, subject: str) -> list[Change]:
+    """End the subject's sign-ins but for the one that asks."""
+    others = [session for session in tx.sessions_of(subject) if session.id != who.principal.session]
+    return [end_session(tx, who, session.id) for session in others]
+
+
+def entry(tx: Transaction, who: Acting, target: str, reason: str, *, until_ms: int | None = None) -> Change:
+    until_ms = until_ms or who.now_ms + LONGEST_TOKEN_MS
+    tx.put(Revocation(target=target, at_ms=who.now_ms, before_ms=who.now_ms, until_ms=until_ms, reason=reason))
+    detail = {"reason": reason, "before_ms": who.now_ms, "until_ms": until_ms}
+    return Change("revocation", target, who.now_ms, detail)

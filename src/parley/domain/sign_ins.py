@@ -1,0 +1,128 @@
+"""Signing in and staying signed in: what begins a session, and what using its refresh token comes to.
+
+A refresh token is `<session>.<generation>.<mac>`: the store holds the generation only, and without the keyring's key
+nobody can make the mac, so the database alone gives none away and the successor can be given a second time.
+Nothing here is on the wire: `service/sign_in.py` has checked passwords and macs before it asks.
+"""
+
+import hashlib
+import hmac
+from base64 import urlsafe_b64encode
+
+from msgspec import Struct
+
+from parley.domain import audit, revocation
+from parley.domain.accounts import Account, roles_now
+from parley.domain.errors import Refusal
+from parley.domain.params import Params
+from parley.domain.ports import Acting, Decision, Transaction
+from parley.domain.sessions import Session
+
+
+class Start(Params):
+    """The session of a sign-in that `service/sign_in.py` has checked."""
+
+    subject: str
+    expires_at_ms: int
+    user_agent: str | None
+    address: str | None
+
+
+class Refresh(Params):
+    """A refresh token whose mac `service/sign_in.py` has checked is used."""
+
+    session: str
+    generation: int
+    expires_at_ms: int
+
+
+class Refreshed(Struct):
+    """What using a refresh token came to. `stolen`: it was used before, and too long ago; the session is over."""
+
+    session: Session
+    account: Account
+    stolen: bool
+
+
+class Resolve(Params):
+    """What the store says now of the bearer of a verified token."""
+
+    session: str
+
+
+def start(tx: Transaction, p: Start, who: Acting) -> Decision:
+    account = tx.get(Account, p.subject)
+    if account is None or account.disabled:
+        raise Refusal("invalid_credentials")
+    session = Session(
+        id=who.new_id(),
+        subject=p.subject,
+        type="account",
+        generation=0,
+        created_at_ms=who.now_ms,
+        last_used_at_ms=who.now_ms,
+        expires_at_ms=p.expires_at_ms,
+        user_agent=p.user_agent,
+        address=p.address,
+    )
+    tx.add(session)
+    return Decision((session, account))
+
+
+def refresh(tx: Transaction, p: Refresh, who: Acting) -> Decision:
+    """Use a refresh token.
+
+    | generation                | answer                                                                   |
+    |---------------------------|--------------------------------------------------------------------------|
+    | the newest                | the next one                                                             |
+    | the one before, within    | the newest again: an answer was lost, or two tabs asked at once          |
+    | `refresh_reuse_s`         |                                                                          |
+    | any other that was used   | a theft: the session ends, live connections included                     |
+
+    Raises: Refusal (`invalid_grant`). A theft is a reply, not a refusal, because it must be written.
+    """
+    session = tx.get(Session, p.session)
+    if session is None or session.expires_at_ms <= who.now_ms or p.generation > session.generation:
+        raise Refusal("invalid_grant")
+    account = tx.get(Account, session.subject)
+    if account is None or account.disabled:
+        raise Refusal("invalid_grant")
+    if p.generation == session.generation:
+        session.generation += 1
+        session.last_used_at_ms = who.now_ms
+        session.expires_at_ms = p.expires_at_ms
+        tx.save(session)
+    elif p.generation < session.generation - 1 or (
+        who.now_ms - session.last_used_at_ms > who.rules.refresh_reuse_s * 1000
+    ):
+        audit.record(tx, who, "session.stolen", session.id, subject=session.subject)
+        change = revocation.end_session(tx, who, session.id)
+        return Decision(Refreshed(session, account, stolen=True), changes=[change])
+    return Decision(Refreshed(session, account, stolen=False))
+
+
+def resolve(tx: Transaction, p: Resolve, who: Acting) -> Decision:
+    """`(kept, roles)`: whether the session is one of the store's, and the roles that count now.
+
+    Raises: Refusal (`token_revoked`) where the account is disabled; dispatch has asked already.
+    """
+    session = tx.get(Session, p.session)
+    kept = session is not None and session.subject == who.subject
+    return Decision((kept, roles_now(tx, who.subject, who.principal.roles, kept=kept)))
+
+
+def refresh_token(key: bytes, session: str, generation: int) -> str:
+    """The refresh token of a generation; `key` is the keyring's refresh key of at least 32 bytes."""
+    mac = hmac.digest(key, f"refresh|{session}|{generation}".encode(), hashlib.sha256)
+    return f"{session}.{generation}.{urlsafe_b64encode(mac).rstrip(b'=').decode()}"
+
+
+def used_refresh_token(key: bytes, token: str) -> tuple[str, int]:
+    """The session and generation of a refresh token whose mac is right. Raises: Refusal (`invalid_grant`)."""
+    session, _, rest = token.partition(".")
+    number, _, _ = rest.partition(".")
+    if not number.isascii() or not number.isdigit() or len(number) > 19 or len(token) > 200 or not token.isascii():
+        raise Refusal("invalid_grant")
+    if not hmac.compare_digest(refresh_token(key, session, int(number)), token):
+        raise Refusal("invalid_grant")
+    return session, int(number)
