@@ -34,13 +34,13 @@ class Addresses:
 
         From the right, where our own proxies wrote: the first hop that is not one of them, or the last that is known.
         """
-        at = _address(peer)
+        at = address_of(peer)
         if at is None:
             return peer or UNIX
         if not self._trusts(at):
             return str(at)
         for said in reversed(_hops(headers)):
-            hop = _address(said)
+            hop = address_of(said)
             if hop is None:  # `unknown`, or hidden on purpose: nothing left of it is known either
                 break
             at = hop
@@ -50,17 +50,17 @@ class Addresses:
 
     def came_by_stranger(self, peer: str | None, headers: Iterable[tuple[str, str]]) -> bool:
         """Whether a proxy that we do not trust brought it, so that its peer says nothing of who asks."""
-        at = _address(peer)
+        at = address_of(peer)
         if at is not None and self._trusts(at):
             return False
         return any(name in _SIGNS_OF_A_PROXY for name, _ in headers)
 
     def limit_key(self, address: str) -> str:
         """The key for limits: an IPv6 host has a whole /64 to choose from, so that is what counts."""
-        parsed = _address(address)
-        if not isinstance(parsed, ipaddress.IPv6Address):
+        at = address_of(address)
+        if not isinstance(at, ipaddress.IPv6Address):
             return address
-        return str(ipaddress.ip_network((parsed, _IPV6_LIMIT_BITS), strict=False))
+        return str(ipaddress.ip_network((at, _IPV6_LIMIT_BITS), strict=False))
 
     def _trusts(self, address: Address) -> bool:
         return is_within(address, self._trusted)
@@ -71,13 +71,8 @@ def is_within(address: Address, networks: Iterable[Network]) -> bool:
     return any(address in network for network in networks)
 
 
-def parsed(address: str) -> Address | None:
-    """An address as `client` gives it, None for what is none."""
-    return _address(address)
-
-
-def _address(text: str | None) -> Address | None:
-    """The address in a node name (RFC 7239 §6), with or without port; IPv4 within IPv6 is IPv4."""
+def address_of(text: str | None) -> Address | None:
+    """The address in a node name (RFC 7239 §6), with or without port; IPv4 within IPv6 is IPv4. None for no address."""
     if text is None:
         return None
     text = text.strip()
@@ -104,7 +99,7 @@ def _hops(headers: Iterable[tuple[str, str]]) -> list[str]:
         return forwarded or x_forwarded
     # A proxy writes one of the two and passes the other on as it came: where they differ, one is the client's own
     # invention, and we cannot know which. Then neither counts.
-    return forwarded if [_address(hop) for hop in forwarded] == [_address(hop) for hop in x_forwarded] else []
+    return forwarded if [address_of(hop) for hop in forwarded] == [address_of(hop) for hop in x_forwarded] else []
 
 
 def forwarded_elements(value: str) -> list[dict[str, str]]:

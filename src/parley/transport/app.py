@@ -286,7 +286,8 @@ class _Exchange:
 def _body_of_unknown_end(headers: list[tuple[str, str]], bytes_max: int) -> bool:
     """Whether more may come than a request may have: uvicorn reads on, and drops, what an answer left unread."""
     for name, value in headers:
-        if name == "transfer-encoding":
+        # Whoever waits for a `100 Continue` and is refused instead may send the body or not: nobody can tell which.
+        if name in ("transfer-encoding", "expect"):
             return True
         if name == "content-length":
             return not (value.isascii() and value.isdigit() and len(value) < 16 and int(value) <= bytes_max)

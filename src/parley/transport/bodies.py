@@ -31,7 +31,7 @@ def require_media_type(request: Request, taken: Collection[str]) -> str:
     return essence
 
 
-async def read(request: Request, bytes_max: int) -> bytes:
+async def read(request: Request, bytes_max: int, seconds_max: float = BODY_S_MAX) -> bytes:
     """The whole body; `bytes_max` of 0 is no limit.
 
     Raises: Refusal (`too_large`, without reading on; `invalid_request` where it takes too long), ClientDisconnect.
@@ -41,20 +41,25 @@ async def read(request: Request, bytes_max: int) -> bytes:
         raise _too_large(bytes_max)
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_S_MAX):
+        async with asyncio.timeout(seconds_max):
             async for piece in request.stream():
                 body += piece
                 if bytes_max and len(body) > bytes_max:
                     raise _too_large(bytes_max)
     except TimeoutError:
-        raise Refusal("invalid_request", f"The body was not there within {BODY_S_MAX:.0f} s.") from None
+        raise Refusal("invalid_request", f"The body was not there within {seconds_max:g} s.") from None
     return bytes(body)
 
 
 def json_object(body: bytes) -> dict[str, Any]:
     """Raises: Refusal (`parse_error` for what is not JSON in UTF-8, `invalid_params` for JSON of another form)."""
     try:
-        value = json.loads(body.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
+        value = json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_without_duplicates,
+            parse_constant=_no_constant,
+            parse_int=_whole_number,
+        )
     except ValueError:
         raise Refusal("parse_error") from None
     except RecursionError:
@@ -68,14 +73,14 @@ def form(body: bytes) -> dict[str, Any]:
     """Raises: Refusal (`parse_error` for what is no form, `invalid_params` for one with a field twice)."""
     try:
         pairs = parse_qsl(
-            body.decode("ascii"),
+            body.decode("utf-8"),
             keep_blank_values=True,
             strict_parsing=bool(body),
             errors="strict",
             max_num_fields=FORM_FIELDS_MAX,
         )
     except ValueError:
-        raise Refusal("parse_error", "The body is no form in UTF-8.") from None
+        raise Refusal("parse_error", "The body is not a form in UTF-8.") from None
     return _without_duplicates(pairs)
 
 
@@ -110,6 +115,11 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _shown(name: str) -> str:
     return name[:64].encode("utf-8", "replace").decode()
+
+
+def _whole_number(digits: str) -> float:
+    # Python reads no more than 4,300 digits, which would make a number of more no JSON; it is only too large.
+    return int(digits) if len(digits) < 20 else float(digits)
 
 
 def _no_constant(name: str) -> float:

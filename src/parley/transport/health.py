@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from parley.domain.errors import Refusal
-from parley.transport.addresses import Addresses, Network, is_within, parsed
+from parley.transport.addresses import Addresses, Network, address_of, is_within
 
 #: Polls come twice a second; with none for this long the node can't know of revocations, and should get no requests.
 UNREAD_S_MAX: Final = 2.0
@@ -78,5 +78,5 @@ class Health:
         # Behind a proxy on this machine every peer is loopback: who asks is then known from a trusted one only.
         if self._addresses.came_by_stranger(peer, headers):
             return False
-        address = parsed(self._addresses.client(peer, headers))
+        address = address_of(self._addresses.client(peer, headers))
         return address is not None and (address.is_loopback or is_within(address, self._metrics_allow))

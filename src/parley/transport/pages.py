@@ -60,9 +60,6 @@ class Pages:
         self._origins = origins
         self._assets = _read(root)
 
-    def __contains__(self, path: str) -> bool:
-        return path in self._assets
-
     async def static(self, request: Request) -> Response:
         """`GET /static/<path>`: the path is a name that was read, not one that is opened now."""
         return self.answer(request, request.path_params["path"])
