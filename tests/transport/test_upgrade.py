@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from parley.transport import upgrade
 from parley.transport.upgrade import Accept, Refuse, UpgradeRequest, accept_value, problem
 from parley.transport.websocket import frame_text
 from tests.transport.wire import (
@@ -233,16 +234,46 @@ def test_a_refusal_may_come_later() -> None:
     run(scene())
 
 
+def test_a_decision_that_never_comes_is_answered_with_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upgrade, "DECISION_TIMEOUT_S", 0.05)
+    asked: list[Respond] = []
+
+    async def scene() -> None:
+        head = await head_for(request_head(), lambda _, respond: asked.append(respond))
+        assert head.startswith("http/1.1 503 ")
+        assert not asked[0](Accept(Recorder()))
+
+    run(scene())
+
+
+def test_a_server_that_stops_answers_those_who_wait_for_a_decision() -> None:
+    async def scene() -> None:
+        asked: asyncio.Future[Respond] = asyncio.get_running_loop().create_future()
+        async with (
+            listening(lambda _, respond: asked.set_result(respond)) as server,
+            await Peer.connect(server.port) as peer,
+        ):
+            await peer.send(request_head())
+            await asked
+            for connection in list(server.state.connections):
+                connection.shutdown()
+            assert (await peer.read_head()).startswith(b"HTTP/1.1 503 ")
+            await peer.read_all()
+
+    run(scene())
+
+
 def test_who_goes_before_the_decision_is_nobody_when_it_comes() -> None:
     async def scene() -> None:
         asked: asyncio.Future[Respond] = asyncio.get_running_loop().create_future()
         receiver = Recorder()
         async with listening(lambda _, respond: asked.set_result(respond)) as server:
-            async with await Peer.connect(server.port) as peer:
-                await peer.send(request_head())
-                respond = await asked
+            peer = await Peer.connect(server.port)
+            await peer.send(request_head())
+            respond = await asked
             for connection in list(server.state.connections):
-                connection.shutdown()  # uvicorn's drain, say
+                connection.transport.abort()  # type: ignore[union-attr]
+            peer.sock.close()
             await server.until_nobody_is_connected()
             assert not respond(Accept(receiver))
             assert receiver.heard == []

@@ -638,6 +638,9 @@ def test_every_frame_and_every_byte_of_an_unfinished_one_counts_as_heard() -> No
             assert ws.silent_s(now_s[0]) == 10
             await peer.send_pieces([HELLO[3:]], ws)
             assert ws.last_heard_s == 160
+            ws.pause_reading()
+            now_s[0] = 300.0
+            assert ws.silent_s(now_s[0]) == 0, "who does not listen must not call the other silent"
 
     run(scene())
 

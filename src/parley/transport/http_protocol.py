@@ -1,6 +1,9 @@
 """uvicorn's HTTP protocol with bounds: how large a request head may be and how long it may take.
 
 Answers no request itself: that is the application's (`app`), or for upgrades `upgrade`'s. Writes no log.
+
+A live stream's `GET` will want the transport itself, to be given prebuilt chunks as sockets are given frames. Its
+place is `on_headers_complete`, where the request's scope is made: an extension in it would lend `self.transport`.
 """
 
 import asyncio
@@ -34,6 +37,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._fed_bytes = 0
         self._head_is_whole = True
         self._begun = 0  # heads begun in the bytes at hand
+        self._is_upgrade: bool | None = None  # whether this head asks for a WebSocket, once somebody wanted to know
         self._body_is_whole = True
         self._is_deaf = False  # refused: nothing that comes is read any more
         self._head_timer: asyncio.TimerHandle | None = None
@@ -51,7 +55,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         if self.upgrade is not None:
-            self.transport.close()
+            self.upgrade.respond(problem(503, "unavailable", "The server is stopping.", [("Retry-After", "5")]))
         else:
             super().shutdown()
 
@@ -89,6 +93,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._told_bytes = len(b"GET  HTTP/1.1\r\n\r\n")
+        self._is_upgrade = None
         self._head_is_whole = self._body_is_whole = False
         self._begun += 1
         super().on_message_begin()
@@ -151,6 +156,11 @@ class HttpProtocol(HttpToolsProtocol):
             elif name == b"connection":
                 named = named or b"upgrade" in [token.strip() for token in value.lower().split(b",")]
         return asked if named else None
+
+    def _should_upgrade(self) -> bool:
+        if self._is_upgrade is None:
+            self._is_upgrade = super()._should_upgrade()
+        return self._is_upgrade
 
     def _begin_upgrade(self, early: bytes) -> None:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers]

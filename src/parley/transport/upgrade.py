@@ -17,6 +17,9 @@ from parley.transport.websocket import Receiver, open_websocket
 
 log = logging.getLogger(__name__)
 
+# How long a decision may take before the peer gets a 503 instead.
+DECISION_TIMEOUT_S = 20.0
+
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 
 
@@ -45,7 +48,7 @@ class UpgradeRequest:
     their order; `client` is the peer's (address, port), None on a Unix socket.
     """
 
-    __slots__ = ("client", "headers", "http_version", "is_secure", "method", "path", "query")
+    __slots__ = ("_malformed", "client", "headers", "http_version", "is_secure", "method", "path", "query")
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class UpgradeRequest:
         self.headers = headers
         self.client = client
         self.is_secure = is_secure
+        self._malformed: Refuse | bool | None = False  # not looked at yet
 
     def __repr__(self) -> str:
         # Never the query or the headers: they may carry a credential.
@@ -91,6 +95,11 @@ class UpgradeRequest:
 
     def malformed(self) -> Refuse | None:
         """The refusal of a request that is no proper upgrade (RFC 6455 §4.2.1, §4.4), None for one that is."""
+        if isinstance(self._malformed, bool):
+            self._malformed = self._find_fault()
+        return self._malformed
+
+    def _find_fault(self) -> Refuse | None:
         if self.method != "GET":
             return problem(405, "method_not_allowed", "A WebSocket is opened with GET.", [("Allow", "GET")])
         versions = self.header_values("sec-websocket-version")
@@ -129,7 +138,7 @@ class Upgrade:
     Subclasses by `upgrade_protocol` are what uvicorn gets as `ws=`.
     """
 
-    __slots__ = ("_members", "_release", "_request", "_transport", "early", "is_answered")
+    __slots__ = ("_deadline", "_members", "_release", "_request", "_transport", "early", "is_answered")
 
     decide: ClassVar[Callable[[UpgradeRequest, Callable[[Accept | Refuse], bool]], None]]
     call_at: ClassVar[Callable[[float, Callable[[], None]], Any] | None] = None
@@ -137,6 +146,7 @@ class Upgrade:
 
     def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any]) -> None:
         self._members: set[Any] = server_state.connections
+        self._deadline: asyncio.TimerHandle | None = None
         self.is_answered = False
 
     def begin(
@@ -157,10 +167,18 @@ class Upgrade:
             self.respond(problem(500, "internal", "The server failed."))
         if not self.is_answered:
             transport.pause_reading()
+            late = problem(503, "unavailable", "No decision was reached in time.", [("Retry-After", "5")])
+            self._deadline = asyncio.get_running_loop().call_later(DECISION_TIMEOUT_S, self.respond, late)
 
     def abandon(self) -> None:
         """The peer has gone: the answer will find nobody."""
+        self._answered()
+
+    def _answered(self) -> None:
         self.is_answered = True
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
     def respond(self, outcome: Accept | Refuse) -> bool:
         """Answer the request, once.
@@ -169,10 +187,10 @@ class Upgrade:
         such): the receiver will hear nothing at all.
         """
         transport = self._transport
-        if self.is_answered or transport.is_closing():
-            self.is_answered = True
+        was_answered = self.is_answered
+        self._answered()
+        if was_answered or transport.is_closing():
             return False
-        self.is_answered = True
         if isinstance(outcome, Accept):
             malformed = self._request.malformed()
             if malformed is None:

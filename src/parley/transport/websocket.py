@@ -195,10 +195,13 @@ class WebSocket(WSListener):
     def silent_s(self, now_s: float) -> float:
         """Seconds since the peer was last seen to send anything, the bytes of an unfinished frame included.
 
-        Those are noticed by comparing with the previous call, so they count as heard when this is called.
+        Those are noticed by comparing with the previous call, so they count as heard when this is called. Where
+        reading is paused nobody can say that the peer is silent: it counts as heard just now.
         """
         parser = self._transport.get_protocol()
-        if isinstance(parser, _Frames):
+        if not self._transport.is_reading():
+            self.last_heard_s = now_s
+        elif isinstance(parser, _Frames):
             free = len(parser.get_buffer(-1))
             if free != self._free_bytes:
                 self._free_bytes = free
