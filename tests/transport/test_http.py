@@ -1,0 +1,704 @@
+"""CONTRACT sections 2 and 5 over a real socket: who is let in, what is answered, and in which order it is refused."""
+
+import asyncio
+import http.client
+import json
+import socket
+import time
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from starlette.requests import Request
+
+from parley.domain.errors import Refusal
+from parley.tokens import KeySet, Verifier
+from parley.transport import bodies
+from tests.serving import PATIENCE_S, ServerProcess
+from tests.transport.asking import JSON, Answer, ask, assert_problem, bearer, command, rpc
+from tests.transport.conftest import ALLOWED, PUBLIC_URL
+
+FORM = ("Content-Type", "application/x-www-form-urlencoded")
+EVIL = ("Origin", "https://evil.example")
+BEARER = 'Bearer realm="parley"'
+
+
+def login(server: ServerProcess, body: Any, *headers: tuple[str, str]) -> Answer:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return ask(server, "POST", "/auth/login", headers or [JSON], data)
+
+
+def describe(server: ServerProcess, *headers: tuple[str, str]) -> Answer:
+    return ask(server, "POST", "/rpc", [JSON, *headers], json.dumps(command("session.describe")).encode())
+
+
+class TestLogin:
+    """`POST /auth/login` `{username, password}` (JSON or form) → 200 or 401 `invalid_credentials`."""
+
+    @pytest.mark.parametrize(
+        ("body", "media_type"),
+        [
+            (b'{"username": "ada", "password": "ada"}', "application/json"),
+            (b'{"username": "ADA", "password": "ada"}', 'Application/JSON ; charset="UTF-8"'),
+            (b"username=ada&password=ada", "application/x-www-form-urlencoded"),
+            (b"password=%61da&username=ad%61", "application/x-www-form-urlencoded;charset=utf-8"),
+        ],
+    )
+    def test_it_answers_with_a_token_that_the_published_keys_verify(
+        self, at_home: ServerProcess, body: bytes, media_type: str
+    ) -> None:
+        answer = login(at_home, body, ("Content-Type", media_type))
+        assert answer.status == 200
+        assert answer.header("content-type") == "application/json"
+        assert answer.header("cache-control") == "no-store"
+        assert set(answer.json) == {"access_token", "token_type", "expires_in", "refresh_token"}
+        assert (answer.json["token_type"], answer.json["expires_in"]) == ("Bearer", 900)
+        keys = KeySet.from_jwks(ask(at_home, "GET", "/.well-known/jwks.json").json)
+        claims = Verifier(keys, issuer="parley", audience="parley").verify(answer.json["access_token"], time.time())
+        assert claims.name == "Ada"
+        assert answer.json["refresh_token"].startswith(claims.sid + ".")
+
+    def test_a_wrong_password_and_a_name_that_nobody_has_are_answered_alike(self, at_home: ServerProcess) -> None:
+        wrong = login(at_home, {"username": "ada", "password": "ben"})
+        unknown = login(at_home, {"username": "nobody", "password": "ben"})
+        empty = login(at_home, {"username": "", "password": ""})
+        assert_problem(wrong, 401, "invalid_credentials")
+        assert wrong.body == unknown.body == empty.body
+        without_date = [[h for h in one.headers if h[0] != "date"] for one in (wrong, unknown, empty)]
+        assert without_date[0] == without_date[1] == without_date[2]
+        assert wrong.header("www-authenticate") == BEARER
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            [],
+            [("Content-Type", "text/plain")],
+            [("Content-Type", "multipart/form-data; boundary=x")],
+            [("Content-Type", "application/json; charset=utf-16")],
+            [JSON, ("Content-Encoding", "gzip")],
+            [JSON, FORM],
+        ],
+    )
+    def test_another_media_type_is_415(self, at_home: ServerProcess, headers: list[tuple[str, str]]) -> None:
+        answer = ask(at_home, "POST", "/auth/login", headers, b'{"username": "ada", "password": "ada"}')
+        assert_problem(answer, 415, "unsupported_media_type")
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"{",
+            b"\xff",
+            b'\xef\xbb\xbf{"username": "ada", "password": "ada"}',
+            '{"username": "ada", "password": "ada"}'.encode("utf-16"),
+            b'{"username": "ada", "password": NaN}',
+            b'{"username": "ada", "password": "ada"} {}',
+            b"{'username': 'ada'}",
+            b"username=ada&password=ada",
+        ],
+    )
+    def test_what_is_not_json_is_a_parse_error(self, at_home: ServerProcess, body: bytes) -> None:
+        assert_problem(login(at_home, body), 400, "parse_error")
+
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [
+            (b"[]", "body"),
+            (b"null", "body"),
+            (b'"ada"', "body"),
+            (b"[" * 10_000 + b"]" * 10_000, "body"),
+            (b"{}", "username"),
+            (b'{"username": "ada"}', "password"),
+            (b'{"username": 1, "password": "ada"}', "username"),
+            (b'{"username": "ada", "password": null}', "password"),
+            (b'{"username": "ada", "password": ' + b"9" * 6000 + b"}", "password"),
+            (b'{"username": "ada", "password": ["ada"]}', "password"),
+            (b'{"username": "ada", "password": "ada", "otp": ""}', "otp"),
+            (b'{"username": "ada", "password": "ada", "password": "ada"}', "password"),
+            (b'{"username": "a\\u0000", "password": "ada"}', "username"),
+            (b'{"username": "ada", "password": "\\ud800"}', "password"),
+        ],
+    )
+    def test_json_of_another_form_names_the_field(self, at_home: ServerProcess, body: bytes, field: str) -> None:
+        answer = login(at_home, body)
+        assert_problem(answer, 422, "invalid_params", field=field)
+
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [
+            (b"", "username"),
+            (b"username=ada", "password"),
+            (b"username=ada&password=ada&password=ada", "password"),
+            (b"username=ada&password=ada&x=", "x"),
+            (b"username=ada&password=%00", "password"),
+        ],
+    )
+    def test_a_form_of_another_form_names_the_field(self, at_home: ServerProcess, body: bytes, field: str) -> None:
+        assert_problem(login(at_home, body, FORM), 422, "invalid_params", field=field)
+
+    @pytest.mark.parametrize("body", [b"username", b"username=%ff&password=x", b"\xff=1", b"a&" * 200])
+    def test_what_is_no_form_is_a_parse_error(self, at_home: ServerProcess, body: bytes) -> None:
+        assert_problem(login(at_home, body, FORM), 400, "parse_error")
+
+    def test_ten_failures_are_enough_and_the_answer_says_when_to_come_back(self, on_the_web: ServerProcess) -> None:
+        here = ("X-Forwarded-For", "203.0.113.10")
+        for _ in range(10):
+            assert_problem(
+                login(on_the_web, {"username": "ben", "password": "x"}, JSON, here), 401, "invalid_credentials"
+            )
+        answer = login(on_the_web, {"username": "ben", "password": "ben"}, JSON, here)
+        assert_problem(answer, 429, "rate_limited")
+        retry_after = answer.header("retry-after")
+        assert retry_after is not None
+        assert 590 <= int(retry_after) <= 600
+        assert 0 <= int(retry_after) - answer.json["retry_after"] < 1
+        elsewhere = ("X-Forwarded-For", "203.0.113.11")
+        assert login(on_the_web, {"username": "ben", "password": "ben"}, JSON, elsewhere).status == 200
+
+
+class TestKeys:
+    """`GET /.well-known/jwks.json`: RFC 7517 set, cacheable; `{"keys": []}` with HS256."""
+
+    def test_the_set_is_public_and_cacheable(self, at_home: ServerProcess) -> None:
+        answer = ask(at_home, "GET", "/.well-known/jwks.json")
+        assert answer.status == 200
+        assert answer.header("content-type") == "application/jwk-set+json"
+        assert answer.header("cache-control") == "public, max-age=300"
+        (key,) = answer.json["keys"]
+        assert (key["kty"], key["crv"], key["alg"], key["use"]) == ("EC", "P-256", "ES256", "sig")
+        assert "d" not in key
+
+    def test_what_has_not_changed_is_not_sent_again(self, at_home: ServerProcess) -> None:
+        etag = ask(at_home, "GET", "/.well-known/jwks.json").header("etag")
+        assert etag
+        again = ask(at_home, "GET", "/.well-known/jwks.json", [("If-None-Match", etag)])
+        assert (again.status, again.body, again.header("etag")) == (304, b"", etag)
+        assert again.header("cache-control") == "public, max-age=300"
+        assert ask(at_home, "GET", "/.well-known/jwks.json", [("If-None-Match", '"x"')]).status == 200
+
+    def test_a_secret_is_not_published(self, on_the_web: ServerProcess) -> None:
+        assert ask(on_the_web, "GET", "/.well-known/jwks.json").body == b'{"keys":[]}'
+
+
+class TestRpc:
+    """`POST /rpc`: JSON-RPC 2.0, one or a batch; problems only for origin, credential, media type and size."""
+
+    def test_a_session_describes_itself_without_a_connection(self, at_home: ServerProcess, ada: str) -> None:
+        answer = rpc(at_home, ada, command("session.describe"))
+        assert answer.status == 200
+        assert answer.header("content-type") == "application/json"
+        assert answer.header("cache-control") == "no-store"
+        session = answer.json["result"]
+        assert set(session) == {
+            "subject",
+            "type",
+            "name",
+            "roles",
+            "session",
+            "connection",
+            "expires_at",
+            "server_time",
+        }
+        assert (session["type"], session["name"], session["roles"]) == ("account", "Ada", ["member"])
+        assert session["connection"] is None
+        assert answer.json == {"jsonrpc": "2.0", "id": 1, "result": session}
+
+    def test_a_message_that_is_sent_is_there_for_the_next_request(self, at_home: ServerProcess, ada: str) -> None:
+        text = "Grüße 👩‍👩‍👧 \u202eabc"
+        sent = rpc(at_home, ada, command("message.send", room="lobby", text=text, client_id="http-1"))
+        message = sent.json["result"]["message"]
+        assert message["text"] == text
+        read = rpc(at_home, ada, command("message.get", message=message["id"])).json["result"]
+        assert read == {"message": message}
+        again = rpc(at_home, ada, command("message.send", room="lobby", text="other", client_id="http-1")).json
+        assert again["result"] == {"message": message, "duplicate": True}
+
+    def test_a_batch_takes_effect_in_its_own_order(self, at_home: ServerProcess, ada: str) -> None:
+        batch = [command("room.create", 1, room="batch-1")]
+        batch += [command("message.send", n, room="batch-1", text=str(n)) for n in range(2, 10)]
+        batch += [command("message.list", 20, room="batch-1"), command("room.archive", 21, room="batch-1")]
+        batch += [command("message.send", 22, room="batch-1", text="too late")]
+        answers = {one["id"]: one for one in rpc(at_home, ada, batch).json}
+        assert sorted(answers) == [*range(1, 10), 20, 21, 22]
+        assert [one["text"] for one in answers[20]["result"]["messages"]] == [str(n) for n in range(2, 10)]
+        assert answers[22]["error"]["data"]["code"] == "archived"
+
+    def test_a_room_refuses_as_json_rpc_with_status_200(self, at_home: ServerProcess, ada: str) -> None:
+        answer = rpc(at_home, ada, command("room.get", 7, room="no-such-room"))
+        assert answer.status == 200
+        error = answer.json["error"]
+        assert (answer.json["id"], error["code"], error["data"]) == (7, -32004, {"code": "not_found", "status": 404})
+
+    @pytest.mark.parametrize(
+        "method", ["session.authenticate", "session.refresh", "room.subscribe", "room.unsubscribe"]
+    )
+    @pytest.mark.parametrize("params", [{}, {"room": "lobby"}, {"token": "x"}, {"nonsense": 1}])
+    def test_what_is_about_a_connection_is_unknown_whatever_its_parameters(
+        self, at_home: ServerProcess, ada: str, method: str, params: dict[str, Any]
+    ) -> None:
+        answer = rpc(at_home, ada, command(method, 3, **params))
+        assert answer.status == 200
+        assert answer.json["error"]["code"] == -32601
+        assert answer.json["error"]["data"] == {"code": "unknown_command", "status": 404}
+        assert answer.json["id"] == 3
+
+    @pytest.mark.parametrize(
+        ("body", "code", "data"),
+        [
+            (b"", -32700, {"code": "parse_error", "status": 400}),
+            (b"{", -32700, {"code": "parse_error", "status": 400}),
+            (b'{"jsonrpc":"2.0","id":1,"method":"session.describe"', -32700, {"code": "parse_error", "status": 400}),
+            (b"\xff", -32700, {"code": "parse_error", "status": 400}),
+            (b"[]", -32600, {"code": "invalid_request", "status": 400}),
+            (b"1", -32600, {"code": "invalid_request", "status": 400}),
+            (
+                json.dumps([command("session.describe")] * 101).encode(),
+                -32600,
+                {"code": "invalid_request", "status": 400},
+            ),
+        ],
+    )
+    def test_what_is_no_request_is_an_error_of_json_rpc_with_id_null(
+        self, at_home: ServerProcess, ada: str, body: bytes, code: int, data: dict[str, Any]
+    ) -> None:
+        answer = rpc(at_home, ada, body)
+        assert answer.status == 200
+        assert (answer.json["id"], answer.json["error"]["code"], answer.json["error"]["data"]) == (None, code, data)
+
+    def test_a_batch_of_a_hundred_is_one_array_of_a_hundred(self, at_home: ServerProcess, ada: str) -> None:
+        batch = [command("session.describe", number) for number in range(100)]
+        assert sorted(one["id"] for one in rpc(at_home, ada, batch).json) == list(range(100))
+
+    def test_only_notifications_are_answered_by_204_once_they_took_effect(
+        self, at_home: ServerProcess, ada: str
+    ) -> None:
+        create = command("room.create", None, room="quiet-1")
+        nothing = rpc(at_home, ada, create)
+        assert (nothing.status, nothing.body) == (204, b"")
+        assert nothing.header("cache-control") == "no-store"
+        many = [
+            command("room.update", None, room="quiet-1", title="Quiet"),
+            command("no.such", None),
+            {"jsonrpc": "2.0", "method": "room.join"},
+        ]
+        assert rpc(at_home, ada, many).status == 204
+        assert rpc(at_home, ada, command("room.get", room="quiet-1")).json["result"]["room"]["title"] == "Quiet"
+
+    def test_what_a_batch_refuses_stands_beside_what_it_does(self, at_home: ServerProcess, ada: str) -> None:
+        batch = [command("session.describe", 1), 5, command("no.such", 2), command("session.describe", None)]
+        answers = rpc(at_home, ada, batch).json
+        assert [(one["id"], one.get("error", {}).get("code")) for one in answers] == [
+            (1, None),
+            (None, -32600),
+            (2, -32601),
+        ]
+
+    def test_a_rate_is_refused_with_when_to_come_back_and_costs_nothing_else(self, on_the_web: ServerProcess) -> None:
+        token = on_the_web.login("agent")
+        batch = [command("message.send", number, room="lobby", text="x") for number in range(25)]
+        answers = rpc(on_the_web, token, batch).json
+        refused = [one["error"] for one in answers if "error" in one]
+        assert 1 <= len(refused) <= 5
+        assert {one["code"] for one in refused} == {-32029}
+        assert all(one["data"]["code"] == "rate_limited" and 0 < one["data"]["retry_after"] <= 1 for one in refused)
+
+
+class TestCredentials:
+    """CONTRACT section 1: a bad credential in a header is HTTP 401 with a challenge (RFC 6750)."""
+
+    def test_none_at_all_is_challenged_without_an_error(self, at_home: ServerProcess) -> None:
+        for headers in ([], [("Authorization", "Basic eDp5")], [("Token", "x")]):
+            answer = describe(at_home, *headers)
+            assert_problem(answer, 401, "token_missing")
+            assert answer.header("www-authenticate") == BEARER
+
+    def test_in_the_query_it_is_not_looked_at(self, at_home: ServerProcess, ada: str) -> None:
+        for name in ("token", "access_token", "ticket"):
+            answer = ask(at_home, "POST", f"/rpc?{name}={ada}", [JSON], b"[]")
+            assert_problem(answer, 401, "token_missing")
+
+    @pytest.mark.parametrize(
+        ("how", "code"),
+        [
+            ("x", "token_malformed"),
+            ("", "token_malformed"),
+            ("a.b.c", "token_malformed"),
+            ("cut", "token_malformed"),
+            ("signed over", "token_bad_signature"),
+            ("expired", "token_expired"),
+        ],
+    )
+    def test_a_bad_token_is_challenged_with_its_code(
+        self, at_home: ServerProcess, ada: str, how: str, code: str
+    ) -> None:
+        head, claims, _ = ada.split(".")
+        turned = {
+            "cut": f"{head}.{claims}",
+            "signed over": f"{head}.{claims}.{'A' * 86}",
+            "expired": at_home.token("x", ttl_s=-1),
+        }.get(how, how)
+        answer = describe(at_home, bearer(turned))
+        assert_problem(answer, 401, code)
+        assert answer.header("www-authenticate") == f'{BEARER}, error="invalid_token", error_description="{code}"'
+        assert not turned or turned not in answer.body.decode()
+
+    def test_two_different_ones_are_ambiguous_and_the_same_twice_is_one(self, at_home: ServerProcess, ada: str) -> None:
+        other = at_home.login("ben")
+        answer = describe(at_home, bearer(ada), bearer(other))
+        assert_problem(answer, 400, "ambiguous_credentials")
+        assert answer.header("www-authenticate") is None
+        assert describe(at_home, bearer(ada), bearer(ada)).status == 200
+
+    def test_a_carrier_that_is_off_is_refused_by_name(self, tmp_path: Any) -> None:
+        with ServerProcess(tmp_path / "data", auth__carriers="subprotocol") as server:
+            answer = describe(server, bearer(server.token("x")))
+            assert_problem(answer, 401, "carrier_disabled", carrier="header")
+            assert_problem(describe(server), 401, "token_missing")
+
+    def test_a_disabled_account_is_refused_at_once(self, at_home: ServerProcess) -> None:
+        admin = at_home.login("admin")
+        made = rpc(
+            at_home, admin, command("account.create", username="eve", password="a long enough one", roles=["member"])
+        )
+        eve = at_home.login("eve", "a long enough one")
+        assert describe(at_home, bearer(eve)).status == 200
+        rpc(at_home, admin, command("account.disable", account=made.json["result"]["account"]["id"]))
+        assert_problem(describe(at_home, bearer(eve)), 401, "token_revoked")
+        assert_problem(login(at_home, {"username": "eve", "password": "a long enough one"}), 401, "invalid_credentials")
+
+    def test_too_many_bad_tokens_from_one_address_are_429_and_good_ones_still_pass(
+        self, on_the_web: ServerProcess
+    ) -> None:
+        good = bearer(on_the_web.token("backend", type="service"))
+        here = ("X-Forwarded-For", "2001:db8:9::1")
+        neighbour = ("X-Forwarded-For", "2001:db8:9::2")
+        elsewhere = ("X-Forwarded-For", "2001:db8:a::1")
+        answers = [describe(on_the_web, bearer("bad"), here) for _ in range(60)]
+        refused = [answer for answer in answers if answer.status == 429]
+        assert [answer.json["code"] for answer in answers[:20]] == ["token_malformed"] * 20
+        assert refused
+        assert_problem(refused[0], 429, "rate_limited")
+        assert refused[0].header("retry-after") == "1"
+        assert refused[0].header("www-authenticate") is None
+        assert describe(on_the_web, good, here).status == 200
+        assert_problem(describe(on_the_web, here), 401, "token_missing")
+        assert_problem(describe(on_the_web, bearer("bad"), elsewhere), 401, "token_malformed")
+        for _ in range(10):  # a /64 is one address; a bucket of 20 a second gives one back every 50 ms
+            last = describe(on_the_web, bearer("bad"), neighbour)
+        assert last.status == 429
+
+
+class TestOrder:
+    """What is checked first is reported: path, method, origin, credential, media type, size, body."""
+
+    def test_each_fault_hides_those_after_it(self, on_the_web: ServerProcess) -> None:
+        token = bearer(on_the_web.token("x"))
+        text = ("Content-Type", "text/plain")
+        large = ("Content-Length", "20001")
+        assert_problem(ask(on_the_web, "DELETE", "/nowhere", [EVIL]), 404, "not_found")
+        assert_problem(ask(on_the_web, "DELETE", "/rpc", [EVIL]), 405, "method_not_allowed")
+        assert_problem(ask(on_the_web, "POST", "/rpc", [EVIL, bearer("x"), text, large]), 403, "origin_denied")
+        assert_problem(ask(on_the_web, "POST", "/rpc", [bearer("x"), text, large]), 401, "token_malformed")
+        assert_problem(ask(on_the_web, "POST", "/rpc", [token, text, large]), 415, "unsupported_media_type")
+        assert_problem(ask(on_the_web, "POST", "/rpc", [token, JSON, large]), 413, "too_large")
+        assert ask(on_the_web, "POST", "/rpc", [token, JSON], b"{").json["error"]["code"] == -32700
+
+    def test_signing_in_is_asked_for_its_origin_first(self, on_the_web: ServerProcess) -> None:
+        answer = ask(on_the_web, "POST", "/auth/login", [EVIL, ("Content-Type", "text/plain")], b"{")
+        assert_problem(answer, 403, "origin_denied", origin=EVIL[1], setting="PARLEY_ALLOWED_ORIGINS")
+        assert EVIL[1] in answer.json["detail"]
+        assert_problem(ask(on_the_web, "POST", "/auth/login", [("Origin", "null"), JSON], b"{}"), 403, "origin_denied")
+        twice = [("Origin", PUBLIC_URL), ("Origin", PUBLIC_URL), JSON]
+        assert_problem(ask(on_the_web, "POST", "/auth/login", twice, b"{}"), 403, "origin_denied")
+
+    def test_nobody_is_at_unknown_paths(self, at_home: ServerProcess) -> None:
+        paths = [
+            "/nowhere",
+            "/auth",
+            "/auth/refresh",
+            "/auth/tickets",
+            "/auth/login/",
+            "/RPC",
+            "//rpc",
+            "/rpc/x",
+            "/%00",
+        ]
+        for path in paths:
+            for method in ("GET", "POST"):
+                answer = ask(at_home, method, path, body=b"{}")
+                assert_problem(answer, 404, "not_found")
+
+    @pytest.mark.parametrize(
+        ("method", "path", "allow"),
+        [
+            ("GET", "/auth/login", "POST, OPTIONS"),
+            ("HEAD", "/rpc", "POST, OPTIONS"),
+            ("DELETE", "/rpc", "POST, OPTIONS"),
+            ("PROPFIND", "/rpc", "POST, OPTIONS"),
+            ("POST", "/.well-known/jwks.json", "GET, HEAD, OPTIONS"),
+            ("POST", "/", "GET, HEAD, OPTIONS"),
+            ("PUT", "/healthz", "GET, HEAD, OPTIONS"),
+            ("POST", "/ws", "GET, HEAD, OPTIONS"),
+        ],
+    )
+    def test_a_wrong_method_is_told_the_right_ones(
+        self, at_home: ServerProcess, method: str, path: str, allow: str
+    ) -> None:
+        answer = ask(at_home, method, path)
+        assert (answer.status, answer.header("allow")) == (405, allow)
+        if method != "HEAD":
+            assert_problem(answer, 405, "method_not_allowed")
+
+    def test_a_socket_path_asked_without_an_upgrade_needs_one(self, at_home: ServerProcess) -> None:
+        for headers in ([], [("Upgrade", "websocket")], [EVIL]):
+            answer = ask(at_home, "GET", "/ws", headers)
+            assert_problem(answer, 426, "upgrade_required")
+            assert answer.header("upgrade") == "websocket"
+            assert answer.header("connection") == "Upgrade"
+
+    def test_options_tells_the_methods(self, at_home: ServerProcess) -> None:
+        answer = ask(at_home, "OPTIONS", "/rpc")
+        assert (answer.status, answer.header("allow"), answer.body) == (204, "POST, OPTIONS", b"")
+        assert_problem(ask(at_home, "OPTIONS", "/nowhere"), 404, "not_found")
+
+    @pytest.mark.parametrize(
+        "path", ["/", "/healthz", "/readyz", "/metrics", "/.well-known/jwks.json", "/nowhere", "/ws"]
+    )
+    def test_head_says_what_get_says_without_its_body(self, at_home: ServerProcess, path: str) -> None:
+        get, head = ask(at_home, "GET", path), ask(at_home, "HEAD", path)
+        assert (head.status, head.body) == (get.status, b"")
+        changing = {"date", "content-length"} if path in ("/metrics", "/readyz") else {"date"}
+        assert [h for h in head.headers if h[0] not in changing] == [h for h in get.headers if h[0] not in changing]
+
+    def test_every_answer_says_not_to_guess_and_not_to_tell(self, at_home: ServerProcess) -> None:
+        for path in (
+            "/",
+            "/healthz",
+            "/metrics",
+            "/nowhere",
+            "/rpc",
+            "/ws",
+            "/.well-known/jwks.json",
+            "/static/parley.js",
+        ):
+            answer = ask(at_home, "GET", path)
+            assert answer.header("x-content-type-options") == "nosniff"
+            assert answer.header("referrer-policy") == "no-referrer"
+            assert answer.header("server") is None
+
+
+class TestCors:
+    """`PARLEY_ALLOWED_ORIGINS` also rules CORS on the paths that pages of others may use."""
+
+    PATHS = (
+        "/.well-known/jwks.json",
+        "/rpc",
+        "/auth/login",
+        "/auth/refresh",
+        "/graphql",
+        "/conversations/x",
+        "/streams/radio",
+    )
+
+    @pytest.mark.parametrize("path", PATHS)
+    @pytest.mark.parametrize("origin", [PUBLIC_URL, ALLOWED])
+    def test_an_admitted_page_can_read_every_answer_refusals_included(
+        self, on_the_web: ServerProcess, path: str, origin: str
+    ) -> None:
+        for method in ("GET", "POST"):
+            answer = ask(on_the_web, method, path, [("Origin", origin), JSON], b"{}")
+            assert answer.header("access-control-allow-origin") == origin
+            assert answer.header("access-control-expose-headers") == "Retry-After, WWW-Authenticate"
+            assert answer.header("access-control-allow-credentials") is None
+            assert answer.header("vary") == "Origin"
+
+    @pytest.mark.parametrize("path", ["/rpc", "/auth/login", "/.well-known/jwks.json"])
+    def test_a_preflight_is_told_methods_and_headers(self, on_the_web: ServerProcess, path: str) -> None:
+        asked = [
+            ("Origin", ALLOWED),
+            ("Access-Control-Request-Method", "POST"),
+            ("Access-Control-Request-Headers", "authorization,content-type"),
+        ]
+        answer = ask(on_the_web, "OPTIONS", path, asked)
+        assert (answer.status, answer.body) == (204, b"")
+        assert answer.header("access-control-allow-origin") == ALLOWED
+        assert answer.header("access-control-allow-methods") == answer.header("allow")
+        assert answer.header("access-control-allow-headers") == "Authorization, Content-Type, *"
+        assert answer.header("access-control-max-age") == "7200"
+        assert answer.header("vary") == "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
+
+    def test_a_foreign_get_or_preflight_is_answered_without_cors_headers(self, on_the_web: ServerProcess) -> None:
+        preflight = ("Access-Control-Request-Method", "POST")
+        answers = [
+            ask(on_the_web, "GET", "/.well-known/jwks.json", [EVIL]),
+            ask(on_the_web, "OPTIONS", "/rpc", [EVIL, preflight]),
+            ask(on_the_web, "GET", "/healthz", [("Origin", ALLOWED)]),
+            ask(on_the_web, "OPTIONS", "/healthz", [("Origin", ALLOWED), preflight]),
+            ask(on_the_web, "GET", "/", [("Origin", ALLOWED)]),
+        ]
+        assert [answer.status for answer in answers] == [200, 204, 200, 204, 200]
+        for answer in answers:
+            assert not [name for name, _ in answer.headers if name.startswith("access-control-")]
+
+    def test_a_foreign_post_is_refused_without_cors_headers(self, on_the_web: ServerProcess) -> None:
+        answer = ask(on_the_web, "POST", "/rpc", [EVIL, JSON], b"{}")
+        assert_problem(answer, 403, "origin_denied")
+        assert answer.header("access-control-allow-origin") is None
+        assert answer.header("vary") == "Origin"
+
+    def test_who_asks_without_an_origin_is_told_that_it_matters(self, on_the_web: ServerProcess) -> None:
+        answer = ask(on_the_web, "GET", "/.well-known/jwks.json")
+        assert answer.header("vary") == "Origin"
+        assert answer.header("access-control-allow-origin") is None
+
+    def test_at_home_the_loopback_names_may_call_each_other(self, at_home: ServerProcess, ada: str) -> None:
+        for host in ("localhost", "127.0.0.1", "[::1]"):
+            origin = f"http://{host}:{at_home.port}"
+            answer = rpc(at_home, ada, command("session.describe"), ("Origin", origin))
+            assert (answer.status, answer.header("access-control-allow-origin")) == (200, origin)
+        for origin in ("http://localhost", f"http://localhost:{at_home.port + 1}", "http://evil.example", "null"):
+            assert_problem(rpc(at_home, ada, b"{}", ("Origin", origin)), 403, "origin_denied")
+
+
+class TestSize:
+    """Over the size limit: 413 `too_large`, without reading it all; the client gets to see it."""
+
+    def test_up_to_the_limit_it_is_read(self, on_the_web: ServerProcess) -> None:
+        token = on_the_web.token("x")
+        body = json.dumps(command("session.describe")).encode().ljust(20_000)
+        assert rpc(on_the_web, token, body).status == 200
+        assert_problem(rpc(on_the_web, token, body + b" "), 413, "too_large")
+
+    def test_a_chunked_body_counts_as_it_comes(self, on_the_web: ServerProcess) -> None:
+        headers = [bearer(on_the_web.token("x")), JSON]
+        body = json.dumps(command("session.describe")).encode().ljust(20_000)
+        pieces = [body[at : at + 700] for at in range(0, len(body), 700)]
+        assert ask(on_the_web, "POST", "/rpc", headers, chunks=pieces).json["id"] == 1
+        assert_problem(ask(on_the_web, "POST", "/rpc", headers, chunks=[*pieces, b" "]), 413, "too_large")
+
+    def test_signing_in_has_the_same_limit(self, on_the_web: ServerProcess) -> None:
+        body = b'{"username": "ada", "password": "' + b"x" * 20_000 + b'"}'
+        assert_problem(login(on_the_web, body), 413, "too_large")
+
+    def test_an_endless_body_is_answered_before_its_end(self, on_the_web: ServerProcess) -> None:
+        with socket.create_connection(("127.0.0.1", on_the_web.port), PATIENCE_S) as line:
+            head = f"POST /rpc HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {on_the_web.token('x')}\r\n"
+            line.sendall(head.encode() + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for _ in range(30):
+                line.sendall(b"3e8\r\n" + b" " * 1000 + b"\r\n")
+            answer = http.client.HTTPResponse(line)
+            answer.begin()
+            assert answer.status == 413
+            assert json.loads(answer.read())["code"] == "too_large"
+            # Nothing more is wanted; it may still be sent for a moment, and then the line is closed.
+            assert line.recv(1) == b""
+
+    def test_a_large_body_is_refused_by_its_announcement(self, on_the_web: ServerProcess) -> None:
+        headers = [bearer(on_the_web.token("x")), JSON, ("Content-Length", "1000000000"), ("Expect", "100-continue")]
+        begun_s = time.monotonic()
+        assert_problem(ask(on_the_web, "POST", "/rpc", headers), 413, "too_large")
+        assert time.monotonic() - begun_s < 1.5
+
+    def test_a_client_still_sending_gets_to_see_why_it_is_refused(self, on_the_web: ServerProcess) -> None:
+        headers = [("Authorization", "Bearer bad"), JSON, ("X-Forwarded-For", "203.0.113.77")]
+        answer = ask(on_the_web, "POST", "/rpc", headers, b" " * 3_000_000)
+        assert_problem(answer, 401, "token_malformed")
+        assert answer.header("connection") == "close"
+
+    def test_an_unread_body_within_the_limit_leaves_the_connection_open(self, on_the_web: ServerProcess) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", on_the_web.port, timeout=PATIENCE_S)
+        for _ in range(3):
+            connection.request("POST", "/nowhere", b"x" * 15_000)
+            answer = connection.getresponse()
+            assert (answer.status, json.loads(answer.read())["code"]) == (404, "not_found")
+            assert connection.sock is not None
+        connection.close()
+
+    def test_a_body_that_does_not_come_is_not_waited_for(self) -> None:
+        async def never() -> Any:
+            await asyncio.Event().wait()
+
+        async def read() -> bytes:
+            return await bodies.read(Request({"type": "http", "headers": []}, never), 1000, 0.01)
+
+        with pytest.raises(Refusal) as refused:
+            asyncio.run(read())
+        assert refused.value.code == "invalid_request"
+
+    def test_a_limit_of_0_is_off(self) -> None:
+        sent = iter([{"type": "http.request", "body": b"x" * 500_000, "more_body": more} for more in (True, False)])
+
+        async def receive() -> Any:
+            return next(sent)
+
+        async def read() -> bytes:
+            return await bodies.read(Request({"type": "http", "headers": []}, receive), 0)
+
+        assert len(asyncio.run(read())) == 1_000_000
+
+
+class TestHostility:
+    """Anything else malformed gets a clear error and costs nobody else anything."""
+
+    VALUES = st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["username", "password", "jsonrpc", "method", "id", "params", "x"]), inner, max_size=4
+            )
+        ),
+        max_leaves=12,
+    )
+
+    @settings(
+        derandomize=True, max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+    @given(VALUES.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40))
+    def test_whatever_is_sent_as_a_command_is_answered(self, at_home: ServerProcess, ada: str, body: bytes) -> None:
+        answer = rpc(at_home, ada, body)
+        assert answer.status in (200, 204)
+        if answer.status == 200:
+            for one in answer.json if isinstance(answer.json, list) else [answer.json]:
+                assert one["jsonrpc"] == "2.0"
+                assert one["error"]["data"]["code"] != "internal"
+
+    @settings(
+        derandomize=True, max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+    @given(VALUES.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40), st.sampled_from([JSON, FORM]))
+    def test_whatever_is_sent_to_sign_in_is_refused_as_the_clients_fault(
+        self, at_home: ServerProcess, body: bytes, media_type: tuple[str, str]
+    ) -> None:
+        try:
+            members = bodies.form(body) if media_type == FORM else bodies.json_object(body)
+            bodies.texts(members, ("username", "password"))
+        except Refusal as refusal:
+            assert_problem(login(at_home, body, media_type), refusal.status, refusal.code)
+
+    def test_no_credential_and_no_query_is_in_the_log(self, at_home: ServerProcess, ada: str) -> None:
+        secret = "hunter2-hunter2-hunter2"
+        login(at_home, {"username": "ada", "password": secret})
+        ask(at_home, "GET", f"/healthz?token={ada}&password={secret}", [bearer(ada)])
+        ask(at_home, "GET", f"/nowhere/{ada}/{secret * 4}")
+        describe(at_home, bearer(ada[:-1]))
+        ask(at_home, "GET", "/the-last-of-it")
+        deadline_s = time.monotonic() + PATIENCE_S
+        while "/the-last-of-it" not in at_home.log and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        assert "/healthz" in at_home.log
+        assert secret not in at_home.log
+        assert ada.split(".")[2] not in at_home.log
+        assert "token=" not in at_home.log
+
+    @pytest.mark.parametrize(
+        "target", ["*", "rpc", "http://other.example/healthz", "/%ff", "/..%2f..%2fetc", "/?x=%zz", "/rpc;x"]
+    )
+    def test_strange_targets_are_answered(self, at_home: ServerProcess, target: str) -> None:
+        with socket.create_connection(("127.0.0.1", at_home.port), PATIENCE_S) as line:
+            line.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            answer = http.client.HTTPResponse(line)
+            answer.begin()
+            assert answer.status in (200, 400, 404)
+            assert answer.status == 200 or json.loads(answer.read())["code"] in ("not_found", "invalid_request")
