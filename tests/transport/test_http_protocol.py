@@ -195,6 +195,26 @@ def test_a_request_that_takes_its_time_to_be_answered_is_not_dropped(monkeypatch
     run(scene())
 
 
+def test_a_head_that_waits_behind_a_slow_answer_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_TIMEOUT_S", 0.05)
+
+    async def scene() -> None:
+        application = app()
+        application.state.release = asyncio.Event()
+        async with listening(app=application) as server, await Peer.connect(server.port) as peer:
+            waiting = b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"
+            await peer.send(waiting + waiting + START)
+            asyncio.get_running_loop().call_later(0.15, application.state.release.set)
+            data = b""
+            while data.count(b"released") < 2:
+                data += await peer.loop.sock_recv(peer.sock, 65_536)
+                assert data, "it was dropped"
+            await peer.send(b"\r\n")
+            assert b"200 OK" in await peer.read_head()
+
+    run(scene())
+
+
 def test_an_upgraded_socket_has_no_time_limit_for_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_protocol, "HEAD_TIMEOUT_S", 0.05)
 

@@ -307,6 +307,31 @@ def test_frames_in_one_segment_with_the_request_are_heard_after_the_opening() ->
     run(scene())
 
 
+def test_large_frames_in_one_segment_with_the_request_are_heard_in_order() -> None:
+    large = b"*" * 40_000
+    sent = [masked(TEXT, large), masked(TEXT, b"a"), masked(TEXT, large), masked(TEXT, b"b")[:-1]]
+
+    async def scene() -> None:
+        asked: asyncio.Future[Respond] = asyncio.get_running_loop().create_future()
+        receiver = Recorder()
+        async with (
+            listening(lambda _, respond: asked.set_result(respond)) as server,
+            await Peer.connect(server.port) as peer,
+        ):
+            await peer.send(request_head())
+            respond = await asked
+            for connection in server.state.connections:  # as if it had come with the request, however it was cut
+                connection.upgrade.early = b"".join(sent)  # type: ignore[union-attr]
+            respond(Accept(receiver))
+            await peer.read_head()
+            for payload in (large, b"a", large):
+                assert await peer.frame() == (TEXT, payload)
+            await peer.send(masked(TEXT, b"b")[-1:])
+            assert await peer.frame() == (TEXT, b"b")
+
+    run(scene())
+
+
 def test_an_upgrade_may_follow_a_plain_request_on_the_same_connection() -> None:
     async def scene() -> None:
         async with listening() as server, await Peer.connect(server.port) as peer:

@@ -6,6 +6,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -679,3 +680,9 @@ def test_messages_go_out_without_waiting_for_more() -> None:
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
     run(scene())
+
+
+def test_picows_is_kept_behind_one_file() -> None:
+    source = Path(websocket.__file__).parents[1]
+    importing = [path for path in source.rglob("*.py") if "picows import" in path.read_text(encoding="utf-8")]
+    assert importing == [Path(websocket.__file__)]

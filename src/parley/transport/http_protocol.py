@@ -129,7 +129,10 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _head_is_late(self) -> None:
         self._head_timer = None
-        self.transport.abort()
+        if self.flow.read_paused:  # it is we who do not read: an earlier request is still being answered
+            self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._head_is_late)
+        else:
+            self.transport.abort()
 
     def _refuse(self, answer: bytes) -> None:
         self._is_deaf = True

@@ -478,16 +478,12 @@ class _Frames(WSProtocol):  # type: ignore[misc]
         self.data_received(b"GET / HTTP/1.1\r\n\r\n")
 
     def data_received(self, data: bytes) -> None:
-        """For bytes that are here already. It must have this name: uvloop holds on to the `data_received` of the
+        """Only what fits the buffer at hand. It must have this name: uvloop holds on to the `data_received` of the
         protocol before, and all that hangs on it, where the next one has none.
         """
-        while data:
-            room = self.get_buffer(-1)
-            size = min(len(room), len(data))
-            room[:size] = data[:size]
-            del room
-            self.buffer_updated(size)
-            data = data[size:]
+        size = len(data)
+        self.get_buffer(-1)[:size] = data
+        self.buffer_updated(size)
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self.listener.connection_lost()
@@ -579,15 +575,17 @@ def open_websocket(
     `early` is what came in one segment with the upgrade request.
     """
     ws = WebSocket(transport, receiver, message_bytes_max, members=members, clock=clock, call_at=call_at)
-    frames = _Frames(ws)
     members.add(ws)
     transport.set_write_buffer_limits(high=UNSENT_HIGH_BYTES)
-    transport.set_protocol(cast("asyncio.BaseProtocol", frames))
+    transport.set_protocol(cast("asyncio.BaseProtocol", _Frames(ws)))
     transport.resume_reading()  # it waited for the decision, perhaps
     try:
         receiver.opened(ws)
     except Exception:
         ws._receiver_failed()
-    if early and ws._state < _ENDED:
-        frames.data_received(early)
+    while early and ws._state < _ENDED:
+        frames = cast("Any", transport.get_protocol())  # another one behind a large frame
+        room = len(frames.get_buffer(-1))
+        frames.data_received(early[:room])
+        early = early[room:]
     return ws
