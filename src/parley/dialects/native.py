@@ -6,16 +6,20 @@ answers, once the last is there; a batch of notifications is not answered.
 
 | what came                                             | answer                              |
 |-------------------------------------------------------|-------------------------------------|
-| not JSON (`NaN` and `Infinity` are not)               | `parse_error`, `id` null            |
+| not JSON in UTF-8 (`NaN` and `Infinity` are not)      | `parse_error`, `id` null            |
 | JSON, but no request; nesting over 32                 | `invalid_request`, its `id` or null |
 | a batch of none or of more than 100                   | one `invalid_request`, `id` null    |
 | a method nobody has                                   | `unknown_command`                   |
 | parameters of the wrong form, NUL, a lone surrogate   | `invalid_params` with `field`       |
+
+msgspec reads what is well-formed, in one pass. It takes a lone surrogate for broken JSON, so what it will not read is
+read once more, slowly, to say rightly what is wrong with it.
 """
 
 import json
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -55,8 +59,14 @@ _envelope: Final = msgspec.json.Decoder(_Envelope)
 _array: Final = msgspec.json.Decoder(list[Raw])
 _params: Final = {name: msgspec.json.Decoder(row.params) for name, row in COMMANDS.items()}
 _ID = re.compile(rb'"|-?[0-9]+\Z|null\Z')
-_FIELD = re.compile(r"(?:field `([^`]+)`)|(?:at `\$\.([A-Za-z0-9_]+))")
+_AT = re.compile(r" - at `\$\.([A-Za-z0-9_]+)")
+_FIELD = re.compile(r"field `(.*)`", re.DOTALL)
+# A string that never ends is taken to the end of the message: with nothing to go back for, the walk stays linear.
+_BRACKETS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
 _NULL: Final = b"null"
+#: What stands for a number that no double holds: itself beyond every limit.
+_HUGE: Final = 10**400
+_BAD_STRING: Final = "A string has no NUL and no lone surrogate."
 
 
 class Native:
@@ -65,13 +75,14 @@ class Native:
     name = "native"
 
     def receive(self, data: bytes) -> list[Request]:
-        if _too_deep(data):
+        if not data.isascii() and not _is_utf8(data):
+            return [_unanswerable(Refusal("parse_error"))]
+        if _depth(data) > DEPTH_MAX:
             return [self._broken(data, Refusal("invalid_request", f"Nesting goes {DEPTH_MAX} levels deep at most."))]
         if data.lstrip(b" \t\r\n")[:1] != b"[":
             return [self._request(data, None)]
-        try:
-            members = _array.decode(data)
-        except msgspec.DecodeError:
+        members = _members(data)
+        if members is None:
             return [_unanswerable(Refusal("parse_error"))]
         if not 1 <= len(members) <= BATCH_MAX:
             return [_unanswerable(Refusal("invalid_request", f"A batch has 1 to {BATCH_MAX} requests."))]
@@ -103,7 +114,7 @@ class Native:
     def _request(self, data: bytes, batch: _Batch | None) -> Request:
         try:
             envelope = _envelope.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except msgspec.DecodeError:
             return self._broken(data, Refusal("invalid_request"), batch)
         request_id: bytes | None = None
         if envelope.id is not UNSET:
@@ -119,31 +130,38 @@ class Native:
         if row is None:
             return Request(None, None, Refusal("unknown_command"), id=request_id, batch=batch, method=method)
         raw = b"{}" if envelope.params is UNSET else bytes(envelope.params)
+        if b"\\u0000" in raw and (bad := _bad_string(_load(raw))) is not None:
+            return Request(row, None, bad, id=request_id, batch=batch, method=method)
         try:
-            if b"\\u0000" in raw and (bad := _bad_string(raw)) is not None:
-                return Request(row, None, bad, id=request_id, batch=batch, method=method)
             params: Params = _params[method].decode(raw)
-        except (msgspec.ValidationError, RecursionError) as wrong:
+        except msgspec.ValidationError as wrong:
             return Request(row, None, params_refusal(raw, wrong), id=request_id, batch=batch, method=method)
-        except msgspec.DecodeError:
-            # Two ways lead here: a lone surrogate, which is JSON, and what only looked like JSON from outside.
-            if not _is_json(raw):
-                return Request(None, None, Refusal("parse_error"), id=_NULL, batch=batch)
-            refusal = _bad_string(raw) or invalid_params("params", "The parameters can't be read.")
-            return Request(row, None, refusal, id=request_id, batch=batch, method=method)
         return Request(row, params, id=request_id, batch=batch, method=method)
 
     def _broken(self, data: bytes, refusal: Refusal, batch: _Batch | None = None) -> Request:
-        """What is no request: not JSON at all, or JSON of another form, whose `id` we look for to answer it."""
-        if not _is_json(data):
-            return _unanswerable(Refusal("parse_error"), batch)
+        """What msgspec would not read as a request: not JSON at all, JSON of another form, or a lone surrogate in it.
+
+        Where it has an `id`, that answers it.
+        """
         try:
-            value = json.loads(data)
+            value = _load(data)
         except RecursionError:
-            value = None
-        found = value.get("id") if isinstance(value, dict) else None
+            return _unanswerable(refusal if _is_balanced(data) else Refusal("parse_error"), batch)
+        except ValueError:
+            return _unanswerable(Refusal("parse_error"), batch)
+        if not isinstance(value, dict):
+            return _unanswerable(refusal, batch)
+        found = value.get("id")
         usable = isinstance(found, str | int) and not isinstance(found, bool)
-        return Request(None, None, refusal, id=json.dumps(found).encode() if usable else _NULL, batch=batch)
+        request_id = json.dumps(found).encode() if usable else _NULL
+        method = value.get("method")
+        if not isinstance(method, str) or value.get("jsonrpc") != "2.0" or not (usable or found is None):
+            return Request(None, None, refusal, id=request_id, batch=batch)
+        if (bad := _bad_string(value.get("params"))) is None:
+            return Request(None, None, refusal, id=request_id, batch=batch)
+        row = COMMANDS.get(method)
+        answer_to = request_id if "id" in value else None
+        return Request(row, None, bad if row else Refusal("unknown_command"), id=answer_to, batch=batch, method=method)
 
 
 def params_refusal(raw: bytes, wrong: Exception) -> Refusal:
@@ -151,13 +169,15 @@ def params_refusal(raw: bytes, wrong: Exception) -> Refusal:
     if raw[:1] == b"[":
         return Refusal("invalid_params", "Parameters go by name: send an object.", field="params")
     told = str(wrong)
-    found = _FIELD.search(told)
-    field = (found[1] or found[2]) if found else "params"
+    if (inside := _AT.search(told)) is not None:
+        return invalid_params(inside[1], told[: inside.start()] + ".")
+    named = _FIELD.search(told)
+    field = named[1][:64] if named else "params"
     if "unknown field" in told:
         return invalid_params(field, f"There is no parameter `{field}`.")
     if "missing required" in told:
         return invalid_params(field, f"The parameter `{field}` is required.")
-    return invalid_params(field, told.split(" - at ")[0] + ".")
+    return invalid_params(field, told + ".")
 
 
 def _answer(request: Request, answer: bytes) -> bytes | None:
@@ -172,43 +192,89 @@ def _unanswerable(refusal: Refusal, batch: _Batch | None = None) -> Request:
     return Request(None, None, refusal, id=_NULL, batch=batch)
 
 
-def _too_deep(data: bytes) -> bool:
-    # Most messages have fewer brackets in all than levels allowed; only the others are walked.
-    if data.count(b"{") + data.count(b"[") <= DEPTH_MAX:
-        return False
-    depth = 0
-    for part in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', data, re.DOTALL):
-        first = part[0][0]
-        if first in b"[{":
-            depth += 1
-            if depth > DEPTH_MAX:
-                return True
-        elif first in b"]}":
-            depth -= 1
-    return False
+# --- reading what may be anything -------------------------------------------------------------------------------------
 
 
-def _is_json(data: bytes) -> bool:
-    def refuse(constant: str) -> None:
-        raise ValueError(constant)
-
+def _is_utf8(data: bytes) -> bool:
     try:
-        json.loads(data, parse_constant=refuse)
-    except (ValueError, RecursionError):
+        data.decode()
+    except UnicodeDecodeError:
         return False
     return True
 
 
-def _bad_string(raw: bytes) -> Refusal | None:
-    """The refusal of a NUL or a lone surrogate, naming the parameter that has it; None where there is none after all."""
+def _depth(data: bytes) -> int:
+    """How deep the nesting goes, as far as it matters: 0 for a message that has too few brackets to go too deep."""
+    if data.count(b"{") + data.count(b"[") <= DEPTH_MAX:
+        return 0
+    depth = deepest = 0
+    for part in _BRACKETS.finditer(data):
+        first = data[part.start()]
+        if first in b"[{":
+            depth += 1
+            deepest = max(depth, deepest)
+        elif first in b"]}":
+            depth -= 1
+    return deepest
+
+
+def _is_balanced(data: bytes) -> bool:
+    """Whether every bracket is closed by its own kind: what is asked of nesting too deep for any parser."""
+    open_brackets = bytearray()
+    for part in _BRACKETS.finditer(data):
+        first = data[part.start()]
+        if first in b"[{":
+            open_brackets.append(first + 2)  # the ASCII code of its closing bracket
+        elif first in b"]}" and (not open_brackets or open_brackets.pop() != first):
+            return False
+    return not open_brackets
+
+
+def _members(data: bytes) -> Sequence[Raw | bytes] | None:
+    """The members of a JSON array, each whole; None where it is no JSON."""
+    try:
+        return _array.decode(data)
+    except msgspec.DecodeError:
+        try:
+            value = _load(data)
+        except ValueError:
+            return None
+        return [json.dumps(member).encode() for member in value]
+
+
+def _load(data: bytes) -> Any:
+    """JSON with lone surrogates in it as they came. Raises: ValueError where it is none, RecursionError."""
+    return json.loads(data.decode(), parse_int=_integer, parse_float=_float, parse_constant=_refuse_constant)
+
+
+def _integer(digits: str) -> int:
+    return int(digits) if len(digits) <= 400 else _HUGE
+
+
+def _float(digits: str) -> float | int:
+    number = float(digits)
+    return number if math.isfinite(number) else _HUGE
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _bad_string(params: Any) -> Refusal | None:
+    """The refusal of a NUL or a lone surrogate, naming the parameter that has it; None where there is none."""
 
     def has_it(value: Any) -> bool:
         if isinstance(value, str):
-            return "\x00" in value or any("\ud800" <= c <= "\udfff" for c in value)
+            return "\x00" in value or (not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value))
         if isinstance(value, dict):
             return any(has_it(k) or has_it(v) for k, v in value.items())
         return isinstance(value, list) and any(map(has_it, value))
 
-    value = json.loads(raw)
-    fields = [name for name, part in value.items() if has_it(name) or has_it(part)] if isinstance(value, dict) else []
-    return invalid_params(fields[0], "A string has no NUL and no lone surrogate.") if fields else None
+    if not isinstance(params, dict):
+        return invalid_params("params", _BAD_STRING) if has_it(params) else None
+    for name, part in params.items():
+        if has_it(name):
+            return invalid_params("params", _BAD_STRING)  # a name that no answer could hold
+        if has_it(part):
+            return invalid_params(name[:64], _BAD_STRING)
+    return None
