@@ -13,8 +13,12 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from parley.domain.errors import Refusal
+from parley.service.limits import Buckets
 from parley.tokens import KeySet, Verifier
 from parley.transport import bodies
+from parley.transport.addresses import Addresses
+from parley.transport.app import AppParts, create_app
+from parley.transport.origins import Origins
 from tests.serving import PATIENCE_S, ServerProcess
 from tests.transport.asking import JSON, Answer, ask, assert_problem, bearer, command, rpc
 from tests.transport.conftest import ALLOWED, PUBLIC_URL
@@ -638,6 +642,69 @@ class TestSize:
         assert len(asyncio.run(read())) == 1_000_000
 
 
+class TestBugs:
+    """500 `internal` with an `incident` id, nothing of the cause."""
+
+    def request(self, receive: list[dict[str, Any]], **parts: Any) -> tuple[list[Any], list[Any]]:
+        """What the application sent, and what it told of the request, where a part is as given."""
+        told: list[Any] = []
+        sent: list[Any] = []
+        given: dict[str, Any] = {
+            "door": None,
+            "admission": None,
+            "sign_in": None,
+            "jwks": dict,
+            "origins": Origins(None, lambda: 8000, []),
+            "addresses": Addresses([]),
+            "carriers": (),
+            "bad_tokens": Buckets(0, 0),
+            "request_bytes_max": 1000,
+            "clock_s": time.monotonic,
+            "clock_ms": lambda: 0,
+            "access": lambda *line: told.append(line),
+        }
+        method, path = ("POST", "/auth/login") if receive else ("GET", "/.well-known/jwks.json")
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": [(b"content-type", b"application/json")],
+            "client": ("192.0.2.1", 1),
+        }
+        coming = iter(receive)
+
+        async def come() -> Any:
+            return next(coming)
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        asyncio.run(create_app(AppParts(**{**given, **parts}))(scope, come, send))
+        return sent, told
+
+    def test_a_bug_is_an_incident_that_the_log_explains_and_the_answer_does_not(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def broken() -> Any:
+            raise ZeroDivisionError("the very cause")
+
+        sent, told = self.request([], jwks=broken)
+        problem = json.loads(sent[1]["body"])
+        assert (sent[0]["status"], problem["code"], problem["status"]) == (500, "internal", 500)
+        assert "cause" not in sent[1]["body"].decode()
+        assert problem["incident"] in caplog.text
+        assert "the very cause" in caplog.text
+        assert [line[:3] for line in told] == [("GET", "/.well-known/jwks.json", 500)]
+        assert told[0][4] == "192.0.2.1"
+
+    def test_a_client_that_went_is_no_bug(self, caplog: pytest.LogCaptureFixture) -> None:
+        sent, told = self.request([{"type": "http.disconnect"}])
+        assert (sent, [line[2] for line in told]) == ([], [499])
+        assert "incident" not in caplog.text
+
+
 class TestHostility:
     """Anything else malformed gets a clear error and costs nobody else anything."""
 
@@ -681,7 +748,8 @@ class TestHostility:
         secret = "hunter2-hunter2-hunter2"
         login(at_home, {"username": "ada", "password": secret})
         ask(at_home, "GET", f"/healthz?token={ada}&password={secret}", [bearer(ada)])
-        ask(at_home, "GET", f"/nowhere/{ada}/{secret * 4}")
+        ask(at_home, "GET", f"/nowhere/{ada}")
+        ask(at_home, "GET", f"/nowhere/{secret * 4}")
         describe(at_home, bearer(ada[:-1]))
         ask(at_home, "GET", "/the-last-of-it")
         deadline_s = time.monotonic() + PATIENCE_S
