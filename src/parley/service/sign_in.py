@@ -188,17 +188,38 @@ class SignIn:
         start = sign_ins.Start(subject=account.id, expires_at_ms=ends_at_ms, user_agent=agent, address=address)
         session: sessions.Session
         session, account = (await ask(self._store.write, start, OPERATOR)).reply
-        token = self._issuer().issue(
-            sub=account.id,
-            type="account",
-            roles=sorted(account.role_set),
-            name=account.name,
-            sid=session.id,
-            jti=self._new_id(),
+        return signed_in(
+            session,
+            account,
+            issuer=self._issuer(),
+            refresh_key=self._refresh_key,
             now_s=self._clock_s(),
-            ttl_s=self._access_ttl_s,
-            # The moment that the store gave it: a revocation of this subject before or after it is told apart.
-            auth_time=session.created_at_ms / 1000,
+            access_ttl_s=self._access_ttl_s,
+            token_id=self._new_id(),
         )
-        refresh = sign_ins.refresh_token(self._refresh_key, session.id, session.generation)
-        return SignedIn(token, int(self._access_ttl_s), refresh)
+
+
+def signed_in(
+    session: sessions.Session,
+    account: accounts.Account,
+    *,
+    issuer: Issuer,
+    refresh_key: bytes,
+    now_s: float,
+    access_ttl_s: float,
+    token_id: str,
+) -> SignedIn:
+    """The tokens of a session, as it stands."""
+    token = issuer.issue(
+        sub=account.id,
+        type="account",
+        roles=sorted(account.role_set),
+        name=account.name,
+        sid=session.id,
+        jti=token_id,
+        now_s=now_s,
+        ttl_s=access_ttl_s,
+        # The moment that the store gave it: a revocation of this subject before or after it is told apart.
+        auth_time=session.created_at_ms / 1000,
+    )
+    return SignedIn(token, int(access_ttl_s), sign_ins.refresh_token(refresh_key, session.id, session.generation))
