@@ -14,6 +14,8 @@ from parley.domain.accounts import Account
 from parley.domain.messages import Message
 from parley.domain.ports import Row
 from parley.domain.rooms import Ban, Member, Room
+from parley.domain.sessions import Session
+from parley.domain.tickets import Ticket
 from parley.store.engine import Cursor, Engine, Key, Query
 from parley.store.schema import TABLES
 
@@ -31,6 +33,9 @@ _OTHER_KEYS: Final[dict[type[Row], Callable[[Any], Key]]] = {
 }
 #: What a writer that is alone may keep from one transaction to the next: few, small, and read by every command.
 _KEPT: Final = (Account, Room, Member, Ban)
+#: Locked as soon as a writer reads it, where writers run beside each other. An account is not: most commands only read
+#: it, and it is never written as a whole; those that name one lock it (`unit.prefetch`).
+_LOCKED: Final = frozenset({Room, Session, Ticket})
 ROWS_KEPT_MAX: Final = 50_000
 
 
@@ -139,7 +144,7 @@ class Rows:
         try:
             row: R | None = self._rows[kind][known]
         except KeyError:
-            self.load(kind, (known,), lock=kind is Room)
+            self.load(kind, (known,), lock=kind in _LOCKED)
             row = self._rows[kind][known]
         return row
 

@@ -14,6 +14,8 @@ from parley.domain.params import Params
 from parley.domain.ports import Job
 from parley.domain.receipts import Mark, Receipt
 from parley.domain.rooms import Ban, Member, Room
+from parley.domain.sessions import Session
+from parley.domain.tickets import Ticket
 from parley.store.accounts import AccountQueries
 from parley.store.audit import AuditQueries
 from parley.store.messages import MessageQueries
@@ -35,6 +37,8 @@ class _Names(NamedTuple):
     client_id: bool
     subject: bool
     account: bool
+    session: bool
+    digest: bool
     receipt: bool
 
     @classmethod
@@ -70,6 +74,8 @@ def prefetch(unit: Unit, jobs: Sequence[Job]) -> None:
     accounts_locked: set[str] = set()
     sent: set[tuple[str, str, str]] = set()
     receipts: set[tuple[str, str]] = set()
+    sessions: set[str] = set()
+    tickets: set[str] = set()
     for job in jobs:
         p = job.params
         names = _NAMES[type(p)]
@@ -82,6 +88,10 @@ def prefetch(unit: Unit, jobs: Sequence[Job]) -> None:
             accounts.add(p.subject)
         if names.account and p.account is not None:
             accounts_locked.add(p.account)
+        if names.session and p.session is not None:
+            sessions.add(p.session)
+        if names.digest:
+            tickets.add(p.digest)
         if room is None:
             continue
         rooms.add(room)
@@ -95,6 +105,8 @@ def prefetch(unit: Unit, jobs: Sequence[Job]) -> None:
     unit.load_together(
         unit.asking(Room, rooms, lock=True),
         unit.asking(Account, accounts_locked, lock=True),
+        unit.asking(Session, sessions, lock=True),
+        unit.asking(Ticket, tickets, lock=True),
         unit.asking(Message, messages, again=unit.engine.locks),
         unit.asking(Member, memberships),
         unit.asking(Ban, memberships),
