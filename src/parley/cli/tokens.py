@@ -5,7 +5,7 @@ What is wrong with a token is decided by `parley.tokens`, by the very verifier t
 
 import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,10 @@ from parley.cli.terms import (
     opened_store,
     read_token,
 )
+
+if TYPE_CHECKING:
+    from parley.store import Store
+    from parley.tokens import RevocationSet
 
 _ACTIONS = ("read", "send", "manage", "listen", "publish")
 
@@ -131,15 +135,15 @@ def _verified(given: Given, token: str) -> dict[str, Any]:
     """The payload of a token that the server would accept now. Raises: TokenRefused."""
     from parley.domain.errors import Refusal
     from parley.domain.principal import Principal
-    from parley.domain.sessions import Resolve
+    from parley.domain.sign_ins import Resolve
     from parley.tokens import TokenRefused, Verifier, parse_jws
     from parley.tokens.jws import parse_json_object
 
     auth = given.settings.auth
     keyring = loaded_keyring(given.settings)
-    verifier = Verifier(keyring.keyset, issuer=auth.issuer, audience=auth.audience)
-    claims = verifier.verify(token, time.time())
     with opened_store(given.settings) as store:
+        verifier = Verifier(keyring.keyset, issuer=auth.issuer, audience=auth.audience, revocations=_revocations(store))
+        claims = verifier.verify(token, time.time())
         try:
             store.execute(Resolve(session=claims.sid), Principal.of(claims))
         except Refusal as refusal:
@@ -147,6 +151,26 @@ def _verified(given: Given, token: str) -> dict[str, Any]:
                 raise
             raise TokenRefused("token_revoked", reason="disabled") from None
     return parse_json_object(parse_jws(token).payload)
+
+
+def _revocations(store: "Store") -> "RevocationSet":
+    from parley.domain.revocation import InForce
+    from parley.tokens import RevocationSet
+
+    revoked = RevocationSet()
+    for row in store.execute(InForce()).reply:
+        kind, _, name = row.target.partition(":")
+        facts = {"until_s": row.until_ms / 1000, "reason": row.reason}
+        match kind:
+            case "token":
+                revoked.revoke_token(name, **facts)
+            case "session":
+                revoked.revoke_session(name, **facts)
+            case "conversation":
+                revoked.revoke_conversation(name, **facts)
+            case "subject":
+                revoked.revoke_subject(name, before_s=row.before_ms / 1000, **facts)
+    return revoked
 
 
 @token.command()

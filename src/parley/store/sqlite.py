@@ -83,9 +83,9 @@ class SQLite(Engine):
             if found is not None and found not in versions.VERSIONS:
                 raise StoreProblem(versions.problem(found, str(self.path)))
             connection.execute("PRAGMA foreign_keys=OFF")  # a migration may rebuild a table that others refer to
-            connection.execute("BEGIN IMMEDIATE")
             database = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
             with database.connect() as bound:
+                connection.execute("BEGIN IMMEDIATE")  # only now: at its first connect SQLAlchemy rolls back
                 # Asked again: another process may have upgraded while this one waited.
                 versions.upgrade(bound, random_bytes, versions.of(connection.cursor(), _HAS_VERSION))
                 bound.commit()
