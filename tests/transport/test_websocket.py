@@ -640,6 +640,7 @@ def test_every_frame_and_every_byte_of_an_unfinished_one_counts_as_heard() -> No
             await peer.send_pieces([HELLO[3:]], ws)
             assert ws.last_heard_s == 160
             ws.pause_reading()
+            assert ws.silent_s(now_s[0]) == 0
             now_s[0] = 300.0
             assert ws.silent_s(now_s[0]) == 0, "who does not listen must not call the other silent"
 

@@ -326,7 +326,7 @@ class WebSocket(WSListener):
     def _peer_closed(self, payload: bytes) -> None:
         """The peer's CLOSE: answer it if it is the first, and let go (RFC 6455 §5.5.1)."""
         code = int.from_bytes(payload[:2], "big") if payload else 1005
-        if len(payload) == 1 or (payload and not _is_sendable(code)):
+        if payload and not _is_sendable(code):  # one byte alone is no code either
             return self._fail(1002, "invalid close code")
         if not _is_utf8(payload[2:]):
             return self._fail(1007, "a close reason that is not UTF-8")
