@@ -1,5 +1,7 @@
 """`service/limits.py`: buckets refill, windows slide, and neither grows without end."""
 
+import math
+
 import pytest
 
 from parley.service.limits import Buckets, Failures
@@ -77,16 +79,15 @@ def test_the_attempt_after_the_last_allowed_failure_waits_until_the_first_is_out
     assert failures.retry_after("ben", 30.0) == 0.0
 
 
-def test_an_attempt_that_succeeded_is_taken_back() -> None:
+def test_failures_say_how_many_more_may_follow() -> None:
     failures = Failures(limit=2, window_s=600)
+    assert failures.left("ada", 0.0) == 2
     failures.add("ada", 1.0)
+    assert failures.left("ada", 2.0) == 1
     failures.add("ada", 2.0)
-    assert failures.retry_after("ada", 3.0) > 0
-    failures.take_back("ada", 2.0)
-    assert failures.retry_after("ada", 3.0) == 0.0
-    failures.take_back("ada", 1.0)
-    failures.take_back("ada", 1.0)
-    assert len(failures) == 0
+    assert failures.left("ada", 3.0) == 0
+    assert failures.left("ada", 601.0) == 1
+    assert Failures(limit=0, window_s=600).left("ada", 0.0) == math.inf
 
 
 def test_failures_out_of_their_window_are_forgotten_when_asked_for() -> None:

@@ -3,6 +3,7 @@
 Reads no clock (`now_s` is an argument, in seconds of any clock that never goes back) and gives no refusal: callers do.
 """
 
+import math
 from collections import deque
 from collections.abc import Hashable
 from typing import Final
@@ -54,7 +55,6 @@ class Buckets:
 class Failures:
     """At most `limit` failures for each key in any `window_s` seconds. A limit of 0 is off.
 
-    `add` before the attempt and `take_back` when it succeeds: attempts that run at once then count against each other.
     At most `keys_max` keys are kept; one more forgets the key longest unseen.
     """
 
@@ -77,8 +77,15 @@ class Failures:
             del self._at[key]
         return times[0] + self._window_s - now_s if len(times) >= self._limit else 0.0
 
+    def left(self, key: Hashable, now_s: float) -> float:
+        """How many more may fail until `retry_after` is not 0; infinity where it is off."""
+        if not self._limit:
+            return math.inf
+        self.retry_after(key, now_s)  # forgets what is out of the window
+        return self._limit - len(self._at.get(key, ()))
+
     def add(self, key: Hashable, now_s: float) -> None:
-        """Count one failure. Ask `retry_after` first."""
+        """Count one failure. Ask `retry_after` before the attempt."""
         if not self._limit:
             return
         times = self._at.pop(key, None)
@@ -88,15 +95,6 @@ class Failures:
             times = deque(maxlen=self._limit)
         self._at[key] = times
         times.append(now_s)
-
-    def take_back(self, key: Hashable, added_at_s: float) -> None:
-        """The attempt counted at `added_at_s` did not fail after all."""
-        times = self._at.get(key)
-        if times is None or added_at_s not in times:
-            return
-        times.remove(added_at_s)
-        if not times:
-            del self._at[key]
 
     def __len__(self) -> int:
         return len(self._at)

@@ -4,7 +4,9 @@ Says the same, after the same time, whether the name exists, is disabled or has 
 `passwords.py`; refreshing and ending sessions are commands of `domain/sessions.py`.
 """
 
+import asyncio
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Final
 
@@ -76,6 +78,8 @@ class SignIn:
         self._by_account = Failures(login_failures, WINDOW_S)
         self._by_address = Failures(login_failures * ADDRESS_FACTOR, WINDOW_S)
         self._by_session = Failures(login_failures, WINDOW_S)
+        self._under_way: Counter[Try] = Counter()
+        self._ended = asyncio.Event()
 
     async def sign_in(self, username: str, password: str, address: str | None, user_agent: str | None) -> SignedIn:
         """Raises: Refusal: `invalid_credentials`, `rate_limited` with `retry_after`, `overloaded`, `unavailable`."""
@@ -130,28 +134,42 @@ class SignIn:
         """The account whose password this is, or None. Counts a failure under each of `tries`."""
         self._require_tries_left(tries)
         async with self._passwords.turn():
-            # Asked again: others failed while this one waited. From here on no more run than there are threads, each
-            # counted as failed until it is not, so that a crowd at once has no more tries than a line of them.
-            now_s = self._require_tries_left(tries)
-            for failures, key in tries:
-                failures.add(key, now_s)
-            failed = False
+            await self._begin(tries)
             try:
                 account = await find()
                 stored = account.password_hash if account is not None else None
                 if len(password) > PASSWORD_CHARS_MAX:
                     stored, password = None, ""
                 is_right = await self._passwords.run(verify_password, stored, password)
-                failed = not is_right or account is None or account.disabled
-                if failed or account is None:
+                if not is_right or account is None or account.disabled:
+                    now_s = self._monotonic_s()
+                    for failures, key in tries:
+                        failures.add(key, now_s)
                     return None
                 if stored is not None and needs_rehash(stored):
                     await self._rehash(account, password)
                 return account
             finally:
-                if not failed:
-                    for failures, key in tries:
-                        failures.take_back(key, now_s)
+                self._end(tries)
+
+    async def _begin(self, tries: Sequence[Try]) -> None:
+        """Wait until this attempt may fail too: a crowd at once has no more tries than a line of them."""
+        while True:
+            now_s = self._require_tries_left(tries)  # others failed while this one waited
+            if all(failures.left(key, now_s) > self._under_way[failures, key] for failures, key in tries):
+                break
+            # Those under way have a thread already, so one of them ends.
+            await self._ended.wait()
+        for one in tries:
+            self._under_way[one] += 1
+
+    def _end(self, tries: Sequence[Try]) -> None:
+        for one in tries:
+            self._under_way[one] -= 1
+            if not self._under_way[one]:
+                del self._under_way[one]
+        self._ended.set()
+        self._ended = asyncio.Event()
 
     def _require_tries_left(self, tries: Sequence[Try]) -> float:
         now_s = self._monotonic_s()
