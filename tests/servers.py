@@ -22,6 +22,7 @@ import psycopg
 
 from parley.store import upgrade_database
 from parley.store.schema import meta, metadata
+from parley.store.versions import NEWEST
 
 PATIENCE_S = 20.0
 #: `fsync` off: for everything but durability this is the same PostgreSQL, and faster.
@@ -168,6 +169,7 @@ class Databases:
             for table in reversed(metadata.sorted_tables):
                 if table is not meta:
                     connection.execute(f"DELETE FROM {table.name}".encode())
+            connection.execute("UPDATE alembic_version SET version_num = %s", (NEWEST,))
             connection.execute("UPDATE meta SET value = md5(random()::text) WHERE key = 'epoch'")
         self._idle.append(url)
 

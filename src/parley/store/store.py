@@ -46,6 +46,10 @@ class Store:
         """Whether there are several writing threads, each with a share of the rooms."""
         return len(self._writers) > 1
 
+    @property
+    def writing_threads(self) -> int:
+        return len(self._writers)
+
     def write(self, job: Job) -> None:
         """Decide in a coming transaction. `done` gets a Decision, a Refusal, or the exception of a bug."""
         if self._closing:
