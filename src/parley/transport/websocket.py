@@ -21,6 +21,11 @@ from typing import Any, Protocol, cast
 from picows import WSAutoPingStrategy, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeResponseWithListener
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
+from parley.transport.frames import frame_close, frame_pong, is_sendable, is_utf8
+from parley.transport.frames import frame_binary as frame_binary
+from parley.transport.frames import frame_ping as frame_ping
+from parley.transport.frames import frame_text as frame_text
+
 log = logging.getLogger(__name__)
 
 # How long a peer has to answer our CLOSE; also how long we listen, without reading what it says, after we gave it up.
@@ -37,63 +42,6 @@ _PING, _PONG, _CLOSE = WSMsgType.PING, WSMsgType.PONG, WSMsgType.CLOSE
 # OPEN; CLOSING: our CLOSE went first, the peer's is awaited; ENDED: nothing is read any more; GONE: no descriptor.
 _OPEN, _CLOSING, _ENDED, _GONE = 0, 1, 2, 3
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s
-
-
-# --- frames that we send: final, unmasked, without extensions (RFC 6455 §5.2) ---
-
-
-def _frame(first: int, payload: bytes) -> bytes:
-    size = len(payload)
-    if size < 126:
-        return bytes((first, size)) + payload
-    if size < 65_536:
-        return bytes((first, 126)) + size.to_bytes(2, "big") + payload
-    return bytes((first, 127)) + size.to_bytes(8, "big") + payload
-
-
-def frame_text(payload: bytes) -> bytes:
-    """A whole text message; `payload` must be UTF-8."""
-    return _frame(0x81, payload)
-
-
-def frame_binary(payload: bytes) -> bytes:
-    return _frame(0x82, payload)
-
-
-def frame_ping(payload: bytes = b"") -> bytes:
-    """`payload`: at most 125 bytes (RFC 6455 §5.5)."""
-    assert len(payload) <= 125, "a control frame holds at most 125 bytes"
-    return _frame(0x89, payload)
-
-
-def frame_close(code: int, reason: str = "") -> bytes:
-    """A CLOSE; a reason too long for one is cut to 123 bytes of whole characters (RFC 6455 §5.5.1).
-
-    1005, the code for "none was given", makes an empty payload: it may not be put on the wire (§7.4.1).
-    """
-    if code == 1005:
-        return _frame(0x88, b"")
-    assert _is_sendable(code), f"{code} must not be sent"
-    data = reason.encode()
-    if len(data) > 123:
-        data = data[:123].decode("utf-8", "ignore").encode()
-    return _frame(0x88, code.to_bytes(2, "big") + data)
-
-
-def _is_sendable(code: int) -> bool:
-    """Whether a close code may stand in a CLOSE (RFC 6455 §7.4 and IANA's registry)."""
-    return (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) or 3000 <= code <= 4999
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-# --- the socket ---
 
 
 class Receiver(Protocol):
@@ -262,7 +210,7 @@ class WebSocket(WSListener):
         ):
             self.last_heard_s = self._clock()
             data = frame.get_payload_as_bytes()
-            if data.isascii() or _is_utf8(data):
+            if data.isascii() or is_utf8(data):
                 try:
                     self._receiver.text(data)  # type: ignore[union-attr]
                 except Exception:
@@ -288,7 +236,7 @@ class WebSocket(WSListener):
             return None  # we are waiting for the peer's CLOSE alone
         if kind is _PING:
             if self._transport.get_write_buffer_size() <= PONG_UNSENT_BYTES_MAX:
-                self._send(_frame(0x8A, frame.get_payload_as_bytes()))
+                self._send(frame_pong(frame.get_payload_as_bytes()))
             return None
         receiver = self._receiver
         assert receiver is not None
@@ -317,7 +265,7 @@ class WebSocket(WSListener):
         data, self._parts = b"".join(self._parts), None
         if self._parts_kind is _BINARY:
             receiver.binary(data)
-        elif data.isascii() or _is_utf8(data):
+        elif data.isascii() or is_utf8(data):
             receiver.text(data)
         else:
             self._fail(1007, "text that is not UTF-8")
@@ -326,9 +274,9 @@ class WebSocket(WSListener):
     def _peer_closed(self, payload: bytes) -> None:
         """The peer's CLOSE: answer it if it is the first, and let go (RFC 6455 §5.5.1)."""
         code = int.from_bytes(payload[:2], "big") if payload else 1005
-        if payload and not _is_sendable(code):  # one byte alone is no code either
+        if payload and not is_sendable(code):  # one byte alone is no code either
             return self._fail(1002, "invalid close code")
-        if not _is_utf8(payload[2:]):
+        if not is_utf8(payload[2:]):
             return self._fail(1007, "a close reason that is not UTF-8")
         self.peer_closed_code = code
         if self._state == _OPEN:
