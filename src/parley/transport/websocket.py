@@ -21,8 +21,8 @@ from typing import Any, Protocol, cast
 from picows import WSAutoPingStrategy, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeResponseWithListener
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
-from parley.transport.frames import frame_close, frame_pong, is_sendable, is_utf8
 from parley.transport.frames import frame_binary as frame_binary
+from parley.transport.frames import frame_close, frame_pong, is_sendable, is_utf8
 from parley.transport.frames import frame_ping as frame_ping
 from parley.transport.frames import frame_text as frame_text
 
