@@ -99,7 +99,7 @@ async def test_a_line_cut_again_and_again_gives_every_event_once_and_in_order(
                 assert answers == [f"mine {number}" for number in range(40)]
                 assert wire.accepted > 5
                 head = (await ben.call("room.get", room="lobby"))["room"]["seq"]
-                await chat.page.wait_for_function(f"seen.at(-1)?.[0] === {head}")
+                await chat.until(f"seen.at(-1)?.[0] === {head}")
                 seen = await chat.run("return window.seen")
                 events = (await ben.call("event.list", room="lobby", after=seen[0][0] - 1))["events"]
                 assert seen == [[event["seq"], event["data"]["message"]["text"]] for event in events]

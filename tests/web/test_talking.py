@@ -145,7 +145,7 @@ async def test_presence_and_how_far_the_other_has_read_are_seen(open_chat: OpenC
     await expect(here.get_by_text("Ben")).to_be_visible()
     await ada.say("Have you read this?")
     await ben.sees("Have you read this?")
-    row = ada.page.locator(".row").filter(has=ada.article("Have you read this?"))
+    row = ada.article("Have you read this?").locator("xpath=..")
     await expect(row.get_by_text("Read up to here by Ben")).to_be_attached()
 
 

@@ -185,8 +185,10 @@ export class Parley extends Emitter {
 
   /** Sign out, on the server and in the other tabs; this client ends. */
   async logout() {
+    // Forget first, tell afterwards: whoever hears of the end must not find the sign-in still there.
+    const over = this.#signIn.logout();
     this.#finish("signed_out");
-    await this.#signIn.logout();
+    await over;
   }
 
   /** Close the line and forget the subscriptions; the sign-in stays. */

@@ -59,7 +59,7 @@ function run(parley, workspace) {
     browse: () => browseDialog(workspace, focusComposer),
     jump: () => jumpDialog(workspace, focusComposer),
     keys: () => keysDialog(focusComposer),
-    account: () => accountDialog(workspace, { signOut, keys: () => dialogs.keys() }, focusComposer),
+    account: () => accountDialog(workspace, { signOut: () => parley.logout(), keys: () => dialogs.keys() }, focusComposer),
   };
   const list = new RoomList(workspace, dialogs);
   const people = new PeoplePane(workspace, () => pane("room"));
@@ -77,7 +77,10 @@ function run(parley, workspace) {
   const offs = [
     parley.on("state", (state) => {
       strip.show(state);
-      if (state.name === "ended" && state.reason === "signed_out") finish();
+      if (state.name !== "ended" || state.reason !== "signed_out") return;
+      finish();
+      // In every tab, and after the last draft was saved.
+      workspace.kept.forget();
     }),
     workspace.on("rooms", () => title()),
     workspace.on("current", (room) => {
@@ -109,11 +112,6 @@ function run(parley, workspace) {
     document.title = "Parley";
     parley.disconnect();
     void begin(note);
-  }
-
-  async function signOut() {
-    workspace.kept.forget();
-    await parley.logout();
   }
 
   const abort = new AbortController();

@@ -4,7 +4,7 @@
  */
 
 import { avatar } from "../elements/avatar.js";
-import { openDialog, troubleSpot } from "../elements/dialog.js";
+import { giveFocus, openDialog, troubleSpot } from "../elements/dialog.js";
 import { bdi, h, icon } from "../elements/dom.js";
 import { ParleyError } from "../parley.js";
 import { Picker } from "./picker.js";
@@ -147,7 +147,8 @@ export function jumpDialog(workspace, returnTo) {
             pick: () => {
               workspace.show(room);
               dialog.close();
-              returnTo()?.focus();
+              const target = returnTo();
+              if (target) giveFocus(target);
             },
           })),
     });

@@ -74,6 +74,7 @@ export class Room extends Emitter {
   /** @type {Promise<void>|null} */
   #loading = null;
   #isOpened = false;
+  #wasLive = false;
   #marked = 0;
   /** Settles when we know what is unread, or that we will not. @type {() => void} */
   #tellKnown = () => {};
@@ -130,7 +131,10 @@ export class Room extends Emitter {
       event: (/** @type {Event} */ event) => this.#take(event),
       signal: (/** @type {import("../parley.js").Signal} */ signal) => this.#hear(signal),
       reset: (/** @type {{epoch: string, seq: number}} */ log) => this.#restart(log),
-      live: () => void this.#catchUp(),
+      live: () => {
+        this.#wasLive = true;
+        void this.#catchUp();
+      },
       ended: (/** @type {string} */ reason) => this.#end(reason),
     };
     this.#parley.subscribe(this.id, handlers, { after: this.#seq, epoch: this.info.epoch });
@@ -145,7 +149,8 @@ export class Room extends Emitter {
   async open() {
     if (!this.#isOpened) {
       this.#isOpened = true;
-      if (this.isFollowed) void this.#catchUp();
+      // Before the room is live for the first time, that is yet to come by itself.
+      if (this.#wasLive) void this.#catchUp();
     }
     this.#loading ??= this.#load().finally(() => (this.#loading = null));
     await this.#loading;

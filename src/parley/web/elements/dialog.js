@@ -16,6 +16,15 @@ import { fill, h, icon, iconButton } from "./dom.js";
 let count = 0;
 
 /**
+ * Focus with a caret. Chromium, closing a dialog, gives the focus back but not the selection: what is typed then goes nowhere.
+ * @param {HTMLElement} target
+ */
+export function giveFocus(target) {
+  if (document.activeElement === target) target.blur();
+  target.focus();
+}
+
+/**
  * Open a dialog over the page; `body` is built once the dialog exists, so that it can close it.
  * @param {DialogOptions} options
  * @param {(dialog: HTMLDialogElement) => import("./dom.js").Child[]} body
@@ -38,7 +47,7 @@ export function openDialog(options, body) {
     dialog.remove();
     options.closed?.();
     const target = opener instanceof HTMLElement && opener.isConnected && opener !== document.body ? opener : options.returnTo?.();
-    target?.focus();
+    if (target) giveFocus(target);
   });
   // A click beside the dialog, begun there too (not a selection dragged out of it), closes it.
   dialog.addEventListener("pointerdown", (event) => {

@@ -83,7 +83,9 @@ export class ParleyLog extends HTMLElement {
     this.#chunks = [];
     this.#chunkOf.clear();
     this.#rows.clear();
+    this.#tail = [];
     fill(this.#body);
+    fill(this.#tailElement);
     this.#isAtEnd = true;
     this.#keep(() => this.#add(items, null));
     this.#drawNear();

@@ -95,6 +95,7 @@ export class ParleyStrip extends HTMLElement {
   #say(text, label, act) {
     if (this.#text.textContent !== text) this.#text.textContent = text;
     this.#action.textContent = label;
+    this.#action.hidden = false;
     this.#act = act;
   }
 
