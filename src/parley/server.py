@@ -8,6 +8,7 @@ import contextlib
 import gc
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -31,16 +32,19 @@ from parley.domain.ids import IdSource
 from parley.domain.ports import Decision, Job, Rules
 from parley.domain.principal import OPERATOR
 from parley.domain.replay import Missing
+from parley.domain.revocation import InForce
 from parley.metrics import Metrics
 from parley.service.admission import Admission
 from parley.service.door import Door
 from parley.service.limits import Buckets
 from parley.service.passwords import Passwords, hash_password
+from parley.service.sessions import Sessions
 from parley.service.sign_in import SignIn
+from parley.service.tickets import Tickets
 from parley.service.watch import Watch
 from parley.store import Store, open_store
 from parley.store.keyring import Keyring
-from parley.tokens import Issuer, Verifier
+from parley.tokens import Issuer, RevocationSet, Verifier
 from parley.tokens.bearer import NATIVE_SOCKET
 from parley.transport.addresses import Addresses
 from parley.transport.app import AppParts, create_app
@@ -95,6 +99,8 @@ class Server:
                 message_chars=settings.limits.message_chars,
                 replay_bytes=settings.limits.replay_bytes,
                 delete_own=settings.policy.delete_own,
+                access_ttl_s=int(settings.auth.access_ttl) + 1,
+                refresh_reuse_s=settings.auth.refresh_reuse,
             ),
             loop_call=loop.call_soon_threadsafe,
             published=bus.publish,
@@ -105,7 +111,7 @@ class Server:
             furnish(store, hash_password)
         try:
             server, watch = self._build(loop, keyring, store, bus)
-            watch.start()
+            watch.start(store.execute(InForce()).reply)
             gc.collect()
             gc.freeze()  # what is here now stays: keep the collector from walking it again and again
             for signum in (signal.SIGTERM, signal.SIGINT):
@@ -137,7 +143,8 @@ class Server:
         present.told = signals
         hub.came, hub.left = present.came, present.left
 
-        verifier = Verifier(keyring.keyset, issuer=auth.issuer, audience=auth.audience)
+        revocations = RevocationSet()
+        verifier = Verifier(keyring.keyset, issuer=auth.issuer, audience=auth.audience, revocations=revocations)
         issuer = Issuer(keyring.signing_key, issuer=auth.issuer, audience=auth.audience)
         new_id = IdSource(clock_ms, os.urandom)
         sign_in = SignIn(
@@ -152,7 +159,25 @@ class Server:
             monotonic_s=loop.time,
             new_id=new_id,
         )
-        admission = Admission(verifier, store, time.time)
+        tickets = Tickets(store, ttl_s=auth.ticket_ttl, clock_ms=clock_ms, random_text=secrets.token_urlsafe)
+        sessions = Sessions(
+            store,
+            verifier,
+            issuer=lambda: issuer,
+            refresh_key=keyring.refresh_key,
+            access_ttl_s=auth.access_ttl,
+            refresh_ttl_s=auth.refresh_ttl,
+            clock_s=time.time,
+            new_id=new_id,
+        )
+        connections = Connections(
+            total_max=limits.connections_total,
+            pending_max=limits.pending_connections,
+            pending_per_address=limits.pending_per_address,
+            per_subject=limits.connections,
+            per_service=limits.service_connections,
+        )
+        admission = Admission(verifier, store, tickets, time.time)
         door = Door(
             store,
             hub,
@@ -162,8 +187,20 @@ class Server:
             guest_messages=Buckets(limits.guest_messages_per_s, limits.guest_messages_burst),
             prepare=sign_in.prepared,
             clock_s=loop.time,
+            connections_of=connections.count,
         )
-        watch = Watch(store, hub, signals, present, admission, loop.call_later, clock_ms)
+        watch = Watch(
+            store,
+            hub,
+            signals,
+            present,
+            admission,
+            connections,
+            revocations,
+            wheel.schedule,
+            loop.call_later,
+            clock_ms,
+        )
         bus.receive(watch.received)
         bad_tokens = Buckets(limits.bad_tokens_per_s, limits.bad_tokens_per_s)
         node = Node(
@@ -171,13 +208,7 @@ class Server:
             hub=hub,
             turn=turn,
             admission=admission,
-            connections=Connections(
-                total_max=limits.connections_total,
-                pending_max=limits.pending_connections,
-                pending_per_address=limits.pending_per_address,
-                per_subject=limits.connections,
-                per_service=limits.service_connections,
-            ),
+            connections=connections,
             wheel=wheel,
             clock_s=loop.time,
             clock_ms=clock_ms,
@@ -189,6 +220,8 @@ class Server:
                 ping_timeout_s=limits.ping_timeout,
                 lifetime_s=limits.connection_lifetime,
                 authentication_s=limits.auth_timeout,
+                margin_s=auth.margin,
+                grace_s=auth.grace,
             ),
             slow_consumer_bytes=limits.slow_consumer_bytes,
             subscriptions_max=limits.subscriptions,
@@ -209,6 +242,8 @@ class Server:
                 door=door,
                 admission=admission,
                 sign_in=sign_in,
+                sessions=sessions,
+                tickets=tickets,
                 jwks=lambda: keyring.keyset.to_jwks(),
                 origins=origins,
                 addresses=addresses,

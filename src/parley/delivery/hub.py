@@ -5,14 +5,19 @@ from the store what it misses. Each event is encoded once for each encoder, and 
 Who may subscribe is decided elsewhere; what joins a replay to the live events is `catchup.py`.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from parley.delivery.outbox import Outbox, Turn
 from parley.domain.events import Event, Signal
 
+log = logging.getLogger(__name__)
+
 #: Deliveries in one uninterrupted stretch of the loop: about 10 ms of writes.
-SLICE = 2000
+SLICE: Final = 2000
+#: Events kept for one subscription on its way; one that would need more reads the log again.
+HEARD_MAX: Final = 1000
 
 
 class Encoder(Protocol):
@@ -38,11 +43,18 @@ class Reader(Protocol):
     def subscription_ended(self, subscription: "Subscription", reason: str) -> None:
         """The hub has taken it off the list; tell the client why."""
 
+    def stranded(self, subscription: "Subscription") -> None:
+        """What it missed can't be read now; `catchup.follow` it again when the store is back."""
+
 
 class Subscription:
-    """One connection's place in one room. `role` is the reader's role there, None for one who is no member."""
+    """One connection's place in one room. `role` is the reader's role there, None for one who is no member.
 
-    __slots__ = ("group", "live_after", "reader", "role", "room")
+    While it is held (see `Hub.hold`), `told` is the last event that was handed to the reader's socket; `follows` is
+    what `catchup.follow` works through, None while nothing does.
+    """
+
+    __slots__ = ("follows", "group", "live_after", "made_at_s", "reader", "role", "room", "told")
 
     def __init__(self, reader: Reader, room: str, role: str | None) -> None:
         self.reader = reader
@@ -50,6 +62,14 @@ class Subscription:
         self.role = role
         self.group: _Group | None = None
         self.live_after = 0
+        self.made_at_s = 0.0
+        self.told = 0
+        self.follows: object = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether what the room hears goes to the reader by itself."""
+        return self.group is not None
 
     def regroup(self) -> None:
         """The reader's socket stopped or resumed draining: it leaves or rejoins the fast round."""
@@ -86,10 +106,17 @@ class Joining:
         self.room = room
         self.heard: dict[int, Event] = {}
 
+    def hear(self, event: Event) -> None:
+        self.heard[event.seq] = event
+        if len(self.heard) > HEARD_MAX:
+            del self.heard[next(iter(self.heard))]
+
 
 class _Room:
     __slots__ = (
         "behind",
+        "by_subject",
+        "flushed",
         "flushed_at_s",
         "groups",
         "hub",
@@ -110,21 +137,24 @@ class _Room:
         self.seq: int | None = None  # the last event given to the groups; None until a first read told the head
         self.groups: dict[Encoder, _Group] = {}
         self.subscribers: dict[Reader, Subscription] = {}
+        self.by_subject: dict[str, list[Subscription]] = {}
         self.joining: list[Joining] = []
         self.waiting: list[Subscription] = []  # in order of `live_after`: their replay went beyond `seq`
+        self.flushed = 0  # the last event that was written to the groups
         self.flushed_at_s = 0.0
         self.public = True
         self.marked = False
         self.reading = False
         self.behind = 0  # the highest seq heard of beyond a gap
-        self.rest: list[tuple[list[Callable[[bytes], None]], bytes]] = []  # slices of a round that still have to go out
+        #: Slices of a round that still have to go out: to whom, what, and the seq before it.
+        self.rest: list[tuple[list[Callable[[bytes], None]], bytes, int]] = []
 
     # --- in ---
 
     def accept(self, event: Event) -> None:
         """Take the next event; drop one that came before; read what is missing where one came too early."""
         for joining in self.joining:
-            joining.heard[event.seq] = event
+            joining.hear(event)
         if self.seq is None or event.seq <= self.seq:
             return
         if event.seq > self.seq + 1:
@@ -133,13 +163,17 @@ class _Room:
             return
         if self.waiting:
             self._admit_waiting(event.seq)
-        if event.type in _ENDING:
-            self.settle()
-            _ENDING[event.type](self, event)
+        change = _CHANGING.get(event.type)
+        if change is not None:
+            change(self, event)
         self.seq = event.seq
         self._queue(lambda encoder: encoder.event(event))
+        if change is not None:
+            self.hub.forget_if_idle(self)
 
     def signal(self, signal: Signal) -> None:
+        if self.waiting and self.seq is not None:
+            self._admit_waiting(self.seq + 1)
         self._queue(lambda encoder: encoder.signal(signal))
 
     def _queue(self, encode: Callable[[Encoder], bytes]) -> None:
@@ -153,8 +187,14 @@ class _Room:
     # --- out ---
 
     def settle(self) -> None:
-        """Write to every subscriber what is pending, wholly: also what an earlier slice left over."""
-        self._write(slice_max=0)
+        """Write to every subscriber what is pending, wholly: also what an earlier slice left over.
+
+        As with every flush, what has come due takes effect first: it may end subscriptions, so look anew after this.
+        """
+        if self.marked or self.rest:
+            # An answer to `room.subscribe` may still lie in an outbox, and precedes the events behind it.
+            self.hub.turn.flush_outboxes()
+            self._write(slice_max=0)
 
     def flush(self) -> None:
         """What the turn calls: as `settle`, but a large round is cut into slices, so that the loop can breathe."""
@@ -162,9 +202,12 @@ class _Room:
 
     def _write(self, slice_max: int) -> None:
         while self.rest:
-            _write_all(*self.rest.pop(0))
+            writers, data, _ = self.rest.pop(0)
+            _write_all(writers, data)
         self.marked = False
-        for group in self.groups.values():
+        before = self.flushed
+        # A copy: a congested reader that overflows is unsubscribed meanwhile, and its group may go with it.
+        for group in list(self.groups.values()):
             if not group.pending:
                 continue
             data = group.pending[0] if len(group.pending) == 1 else b"".join(group.pending)
@@ -172,68 +215,113 @@ class _Room:
             if group.stale:
                 group.refresh()
             for subscription in group.congested:
-                subscription.reader.outbox.put(data)
+                subscription.told = self.seq or 0
+                subscription.reader.outbox.put_events(data, subscription, before)
             if slice_max and len(group.writers) > slice_max:
                 _write_all(group.writers[:slice_max], data)
                 for start in range(slice_max, len(group.writers), slice_max):
-                    self.rest.append((group.writers[start : start + slice_max], data))
+                    self.rest.append((group.writers[start : start + slice_max], data, before))
             else:
                 _write_all(group.writers, data)
             self.flushed_at_s = self.hub.clock_s()
             self.hub.deliveries += len(group.members)
+        self.flushed = self.seq or 0
         if self.rest:
             self.hub.call_soon(self._next_slice)
 
     def _next_slice(self) -> None:
         if self.rest:
-            _write_all(*self.rest.pop(0))
+            writers, data, _ = self.rest.pop(0)
+            _write_all(writers, data)
         if self.rest:
             self.hub.call_soon(self._next_slice)
 
     # --- who ---
 
-    def enlist(self, subscription: Subscription) -> None:
+    def add(self, subscription: Subscription, head: int) -> None:
+        """Make it a subscriber that was told everything up to `head`; `settle` first."""
         reader = subscription.reader
-        group = self.groups.get(reader.encoder)
+        self.subscribers[reader] = subscription
+        self.by_subject.setdefault(reader.subject, []).append(subscription)
+        subscription.live_after = head
+        subscription.made_at_s = self.hub.clock_s()
+        assert self.seq is not None
+        if self.seq < head:
+            self.waiting.append(subscription)
+            self.behind = max(self.behind, head)
+        else:
+            self._enlist(subscription)
+
+    def drop(self, subscription: Subscription) -> bool:
+        """Take it off the list; False where it is not on it (any more)."""
+        reader = subscription.reader
+        if self.subscribers.get(reader) is not subscription:
+            return False
+        del self.subscribers[reader]
+        same = self.by_subject[reader.subject]
+        same.remove(subscription)
+        if not same:
+            del self.by_subject[reader.subject]
+        self._take_off(subscription)
+        self.hub.left(subscription)
+        return True
+
+    def park(self, subscription: Subscription) -> None:
+        """Write nothing more to it, what is pending included, but keep it: note the last event that was handed over."""
+        if self.subscribers.get(subscription.reader) is not subscription:
+            return
+        if subscription.group is not None:
+            subscription.told = self.flushed
+            write = subscription.reader.write
+            for index, (writers, data, before) in enumerate(self.rest):
+                if write in writers:
+                    self.rest[index] = ([other for other in writers if other != write], data, before)
+                    subscription.told = before
+        elif subscription in self.waiting:
+            subscription.told = subscription.live_after
+        self._take_off(subscription)
+        self.hub.left(subscription)
+
+    def _take_off(self, subscription: Subscription) -> None:
+        group = subscription.group
+        if group is not None:
+            del group.members[subscription]
+            group.stale = True
+            subscription.group = None
+            if not group.members:
+                del self.groups[group.encoder]
+        elif subscription in self.waiting:
+            self.waiting.remove(subscription)
+
+    def end(self, subscriptions: Sequence[Subscription], reason: str) -> None:
+        """Write what is pending, then end these, and tell each reader why."""
+        if subscriptions:
+            self.settle()
+            for subscription in subscriptions:
+                if self.drop(subscription):
+                    subscription.reader.subscription_ended(subscription, reason)
+
+    def told_of(self, event: Event) -> list[Subscription]:
+        """The subscriptions of the member that an event is about, but for those that were made after it."""
+        return [s for s in self.by_subject.get(_subject(event), ()) if s.live_after < event.seq]
+
+    def _enlist(self, subscription: Subscription) -> None:
+        encoder = subscription.reader.encoder
+        group = self.groups.get(encoder)
         if group is None:
-            group = self.groups[reader.encoder] = _Group(reader.encoder)
+            group = self.groups[encoder] = _Group(encoder)
         group.members[subscription] = None
         group.stale = True
         subscription.group = group
 
-    def unlist(self, subscription: Subscription) -> None:
-        if self.subscribers.get(subscription.reader) is subscription:
-            del self.subscribers[subscription.reader]
-        group = subscription.group
-        if group is None:
-            if subscription in self.waiting:
-                self.waiting.remove(subscription)
-            return
-        group.members.pop(subscription, None)
-        group.stale = True
-        subscription.group = None
-        if not group.members:
-            self.groups.pop(group.encoder, None)
-
     def _admit_waiting(self, seq: int) -> None:
-        due = [s for s in self.waiting if s.live_after < seq]
-        if due:
+        """Enlist those that were told everything before `seq`."""
+        if any(s.live_after < seq for s in self.waiting):
             self.settle()
+            due = [s for s in self.waiting if s.live_after < seq]
             self.waiting = [s for s in self.waiting if s.live_after >= seq]
             for subscription in due:
-                self.enlist(subscription)
-
-    def end(self, subscription: Subscription, reason: str) -> None:
-        self.unlist(subscription)
-        self.hub.left(subscription)
-        subscription.reader.subscription_ended(subscription, reason)
-
-    def of_subject(self, subject: str) -> list[Subscription]:
-        return [s for s in self.subscribers.values() if s.reader.subject == subject]
-
-    def told_of(self, event: Event) -> list[Subscription]:
-        """The subscriptions of the member that an event is about, but for those that were made after it."""
-        return [s for s in self.of_subject(_member(event)["subject"]) if s.live_after < event.seq]
+                self._enlist(subscription)
 
     @property
     def is_idle(self) -> bool:
@@ -249,7 +337,9 @@ def _write_all(writers: Sequence[Callable[[bytes], None]], data: bytes) -> None:
                 write(data)
             return
         except (RuntimeError, OSError):
-            continue  # its connection_lost is on its way; the iterator stands behind it already
+            pass  # its connection_lost is on its way; the iterator stands behind it already
+        except Exception:
+            log.exception("a reader could not be written to")
 
 
 class Hub:
@@ -327,7 +417,11 @@ class Hub:
         room = self.rooms.get(room_id)
         if room is not None and (old := room.subscribers.get(reader)) is not None:
             self.unsubscribe(old)
-            room = self.rooms.get(room_id)
+        return self.listen(room_id)
+
+    def listen(self, room_id: str) -> Joining:
+        """As `begin`, for a subscription that is held and goes on."""
+        room = self.rooms.get(room_id)
         if room is None:
             room = self.rooms[room_id] = _Room(self, room_id)
         joining = Joining(room)
@@ -337,36 +431,59 @@ class Hub:
     def cancel(self, joining: Joining) -> None:
         if joining in joining.room.joining:
             joining.room.joining.remove(joining)
-        self._forget_if_idle(joining.room)
+        self.forget_if_idle(joining.room)
 
     def finish(self, joining: Joining, subscription: Subscription, head: int, *, public: bool) -> list[Event] | None:
         """Make it live behind `head`, the last event that the reader was or will be told by the caller.
 
         Returns the events beyond `head` that the room has given already: the caller tells them, in order, before
         anything that follows. None where some of those were never heard here, or may have changed what the reader is in
-        the room: read on from `head`, then finish again.
+        the room: read anew, then finish again.
         """
         room = joining.room
+        reader = subscription.reader
         if room.seq is None:
             room.seq = head
             for seq in sorted(joining.heard):
                 room.accept(joining.heard[seq])
-        extra = [joining.heard.get(seq) for seq in range(head + 1, room.seq + 1)]
-        told = [event for event in extra if event is not None]
-        if len(told) < len(extra) or any(event.type in _ENDING for event in told):
+        if room.seq - head > len(joining.heard):
             return None
-        room.joining.remove(joining)
+        missed = [joining.heard.get(seq) for seq in range(head + 1, room.seq + 1)]
+        told = [event for event in missed if event is not None]
+        if len(told) < len(missed) or any(_concerns(event, reader) for event in told):
+            return None
         room.settle()
+        room.joining.remove(joining)
+        if (old := room.subscribers.get(reader)) is not None:
+            room.drop(old)
         room.public = public
-        room.subscribers[subscription.reader] = subscription
-        subscription.live_after = head
-        if room.seq < head:
-            room.waiting.append(subscription)
-            room.behind = max(room.behind, head)
-        else:
-            room.enlist(subscription)
+        room.add(subscription, head)
         self.came(subscription)
         return told
+
+    def hold(self, subscription: Subscription) -> None:
+        """Hand its reader nothing more until `catchup.follow` takes it up; what it was told last stands in `told`.
+
+        Events that wait in the reader's outbox are taken back by `Outbox.withhold`, after this.
+        """
+        room = self.rooms.get(subscription.room)
+        if room is not None:
+            room.park(subscription)
+
+    def holds(self, subscription: Subscription) -> bool:
+        """Whether it is still a subscription at all."""
+        room = self.rooms.get(subscription.room)
+        return room is not None and room.subscribers.get(subscription.reader) is subscription
+
+    def reconsider(self, subscription: Subscription, *, granted: bool) -> None:
+        """Its reader's roles or grants have changed: end it where they do not allow reading any more."""
+        room = self.rooms.get(subscription.room)
+        if room is None:
+            return
+        reads = subscription.role is not None or room.public or subscription.reader.is_admin
+        if not granted or not reads:
+            room.end([subscription], "forbidden")
+            self.forget_if_idle(room)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """End it without a word to the client. What is pending is written first."""
@@ -374,20 +491,24 @@ class Hub:
         if room is None or room.subscribers.get(subscription.reader) is not subscription:
             return
         room.settle()
-        room.unlist(subscription)
-        self.left(subscription)
-        self._forget_if_idle(room)
+        room.drop(subscription)
+        self.forget_if_idle(room)
 
-    def end(self, room_id: str, subject: str, reason: str) -> None:
-        """End a subject's subscriptions to a room, and tell it why."""
+    def end(self, room_id: str, subject: str, reason: str, *, made_before_s: float) -> None:
+        """End a subject's subscriptions to a room, but for those made since, and tell it why."""
         room = self.rooms.get(room_id)
         if room is not None:
-            room.settle()
-            for subscription in room.of_subject(subject):
-                room.end(subscription, reason)
-            self._forget_if_idle(room)
+            room.end([s for s in room.by_subject.get(subject, ()) if s.made_at_s < made_before_s], reason)
+            self.forget_if_idle(room)
 
-    def _forget_if_idle(self, room: _Room) -> None:
+    def end_one(self, subscription: Subscription, reason: str) -> None:
+        """End this subscription, and tell its reader why."""
+        room = self.rooms.get(subscription.room)
+        if room is not None:
+            room.end([subscription], reason)
+            self.forget_if_idle(room)
+
+    def forget_if_idle(self, room: _Room) -> None:
         if room.is_idle and self.rooms.get(room.id) is room:
             del self.rooms[room.id]
 
@@ -400,43 +521,50 @@ def _nothing(_: Any) -> None:
 
 
 def _removed(room: _Room, event: Event) -> None:
-    reason = "banned" if event.data.get("banned") else "removed"
-    for subscription in room.told_of(event):
-        room.end(subscription, reason)
+    gone = room.told_of(event)
+    for subscription in gone:
+        subscription.role = None
+    room.end(gone, "banned" if event.data.get("banned") else "removed")
 
 
 def _left(room: _Room, event: Event) -> None:
-    for subscription in room.told_of(event):
+    gone = room.told_of(event)
+    for subscription in gone:
         subscription.role = None
         room.hub.left(subscription)
-        if not room.public and not subscription.reader.is_admin:
-            room.end(subscription, "left")
+    if not room.public:
+        room.end([s for s in gone if not s.reader.is_admin], "left")
 
 
 def _updated(room: _Room, event: Event) -> None:
     view = event.data["room"]
     room.public = (view["visibility"] if isinstance(view, dict) else view.visibility) == "public"
     if not room.public:
-        for subscription in list(room.subscribers.values()):
-            if subscription.role is None and subscription.live_after < event.seq and not subscription.reader.is_admin:
-                room.end(subscription, "forbidden")
+        strangers = [s for s in room.subscribers.values() if s.role is None and s.live_after < event.seq]
+        room.end([s for s in strangers if not s.reader.is_admin], "forbidden")
 
 
 def _role(room: _Room, event: Event) -> None:
-    member = _member(event)
+    member = event.data["member"]
     for subscription in room.told_of(event):
         was_member = subscription.role is not None
-        subscription.role = member["role"]
+        subscription.role = member["role"] if isinstance(member, dict) else member.role
         if not was_member:
             room.hub.came(subscription)
 
 
-def _member(event: Event) -> dict[str, Any]:
-    member = event.data["member"]
-    return member if isinstance(member, dict) else {"subject": member.subject, "role": member.role}
+def _subject(event: Event) -> str:
+    member = event.data["member"]  # a view, or what it became in the store
+    subject: str = member["subject"] if isinstance(member, dict) else member.subject
+    return subject
 
 
-_ENDING: dict[str, Callable[[_Room, Event], None]] = {
+def _concerns(event: Event, reader: Reader) -> bool:
+    """Whether an event may have changed what this reader is in the room, or may read there."""
+    return event.type == "room.updated" or (event.type in _CHANGING and _subject(event) == reader.subject)
+
+
+_CHANGING: Final[dict[str, Callable[[_Room, Event], None]]] = {
     "member.removed": _removed,
     "member.left": _left,
     "member.joined": _role,

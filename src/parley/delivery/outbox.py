@@ -4,8 +4,21 @@ Frames of one turn of the loop go out in one write, in order. Where the socket d
 limit of bytes; beyond it the reader is too slow and is told so by `overflow`. Does not know what a frame says.
 """
 
-from collections.abc import Callable
-from typing import Protocol
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+log = logging.getLogger(__name__)
+
+#: An answer of more than this (a page, a replay) is not held against its reader. No event is as large.
+SMALL_BYTES: Final = 65_536
+
+
+class Place(Protocol):
+    """Where a reader is in a room's log: a subscription."""
+
+    told: int
+    """The last `seq` that was handed over."""
 
 
 class Sink(Protocol):
@@ -22,11 +35,22 @@ class Sink(Protocol):
 class Outbox:
     """`put` what the connection is to send; the turn calls `flush`.
 
-    Congested means that the transport said it does not drain: what is put then waits here, in order. `place` marks a
-    durable event (its room and `seq`), so that whoever discards the wait can say which was the last one handed over.
+    Congested means that the transport said it does not drain: what is put then waits here, in order. Events are put
+    with their place, so that `withhold` can take them back and say which was the last one handed over.
     """
 
-    __slots__ = ("_bytes", "_bytes_max", "_overflow", "_sink", "_turn", "_waiting", "congested")
+    __slots__ = (
+        "_asked",
+        "_bytes",
+        "_bytes_max",
+        "_drained",
+        "_events",
+        "_overflow",
+        "_sink",
+        "_turn",
+        "_waiting",
+        "congested",
+    )
 
     def __init__(self, sink: Sink, turn: "Turn", bytes_max: int, overflow: Callable[[], None]) -> None:
         self._sink = sink
@@ -35,6 +59,9 @@ class Outbox:
         self._overflow = overflow
         self._waiting: list[bytes] = []
         self._bytes = 0
+        self._asked = 0  # bytes of large answers that may be unsent still
+        self._events: list[tuple[int, Place, int]] = []  # index of a frame that waits, whose it is, the seq before it
+        self._drained: Callable[[], None] | None = None
         self.congested = False
 
     def put(self, frame: bytes) -> None:
@@ -43,9 +70,43 @@ class Outbox:
             self._turn.mark(self)
         self._waiting.append(frame)
         self._bytes += len(frame)
-        if self.congested and self._bytes_max and self._bytes + self._sink.unsent_bytes > self._bytes_max:
+        if self.congested and self._bytes_max and self._bytes + self._sink.unsent_bytes > self._bytes_max + self._asked:
             self.discard()
             self._overflow()
+
+    def put_answer(self, frame: bytes) -> None:
+        """Queue an answer. A large one was asked for: its bytes are not counted until the socket has drained.
+
+        So a reader that comes back to much is not too slow for it. Whoever answers must not begin another large one
+        while the outbox is congested.
+        """
+        if len(frame) > SMALL_BYTES:
+            self._asked += len(frame)
+        self.put(frame)
+
+    def put_events(self, frames: bytes, place: Place, before: int) -> None:
+        """Queue events of one room; `before` is the `seq` that the reader had been told before them."""
+        self._events.append((len(self._waiting), place, before))
+        self.put(frames)
+
+    def withhold(self) -> None:
+        """Take back the events that wait, and note in each place what was handed over; answers stay."""
+        if not self._events:
+            return
+        taken = set()
+        for index, place, before in self._events:
+            taken.add(index)
+            place.told = min(place.told, before)
+        self._waiting = [frame for index, frame in enumerate(self._waiting) if index not in taken]
+        self._bytes = sum(map(len, self._waiting))
+        self._events = []
+
+    def when_drained(self, then: Callable[[], None]) -> None:
+        """Call `then` once the socket drains: at once where it does. The last one asked for counts."""
+        if self.congested:
+            self._drained = then
+        else:
+            then()
 
     def flush(self) -> None:
         """Write what waits, unless the socket does not drain."""
@@ -55,18 +116,28 @@ class Outbox:
         data = waiting[0] if len(waiting) == 1 else b"".join(waiting)
         self._waiting = []
         self._bytes = 0
+        if self._events:
+            self._events = []
         try:
             self._sink.write(data)
         except (RuntimeError, OSError):
             return  # the peer went; the transport tells its connection so
+        if not self.congested:
+            self._asked = 0
 
     def drained(self) -> None:
         """The transport drains again."""
         self.congested = False
+        self._asked = min(self._asked, self._bytes)
         self.flush()
+        if not self.congested and self._drained is not None:
+            then, self._drained = self._drained, None
+            then()
 
     def discard(self) -> None:
         self._waiting = []
+        self._events = []
+        self._drained = None
         self._bytes = 0
 
     def __repr__(self) -> str:
@@ -104,12 +175,30 @@ class Turn:
             self._scheduled = True
             self._call_soon(self._run)
 
+    def flush_outboxes(self) -> None:
+        """Flush the outboxes now, for a room that cannot wait for the end of the turn. What is due comes first."""
+        self._run_due()
+        outboxes, self._outboxes = self._outboxes, []
+        _flush_all(outboxes)
+
     def _run(self) -> None:
-        self._before()
+        self._run_due()
         self._scheduled = False
         outboxes, self._outboxes = self._outboxes, []
         rooms, self._rooms = self._rooms, []
-        for outbox in outboxes:
-            outbox.flush()
-        for room in rooms:
-            room.flush()
+        _flush_all(outboxes)
+        _flush_all(rooms)
+
+    def _run_due(self) -> None:
+        try:
+            self._before()
+        except Exception:
+            log.exception("what had come due failed")
+
+
+def _flush_all(flushables: Sequence[Flushable]) -> None:
+    for flushable in flushables:
+        try:
+            flushable.flush()
+        except Exception:  # one reader's bug is not the others'
+            log.exception("what waited could not be flushed")

@@ -1,7 +1,7 @@
 """Who is there: the members of a room with at least one subscribed connection, each once.
 
-Leaving is told only after a grace, so that a reload is not a coming and going. One node's view; another node's is added
-by the bus.
+Leaving is told only after a grace, so that a reload is not a coming and going; one who is no member any more has left.
+One node's view; another node's is added by the bus.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,8 @@ LEAVING_S: Final = 5.0
 class Told(Protocol):
     def came(self, room: str, subject: str, name: str) -> None: ...
     def went(self, room: str, subject: str, name: str) -> None: ...
+    def fell_silent(self, room: str, subject: str, name: str) -> None:
+        """The subject's last subscription here has ended; whether it has left will show."""
 
 
 class Presence:
@@ -47,7 +49,9 @@ class Presence:
         here.remove(subscription)
         if not here:
             del self._here[room][subject]
-            self._leaving[room, subject] = self._clock_s() + LEAVING_S
+            self._leaving[room, subject] = self._clock_s() + (0 if subscription.role is None else LEAVING_S)
+            if self.told is not None:
+                self.told.fell_silent(room, subject, subscription.reader.name)
 
     def count(self, room: str) -> int:
         return len(self._names.get(room, ()))

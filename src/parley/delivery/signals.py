@@ -41,10 +41,18 @@ class Signals:
             if room not in self._hub.rooms:
                 return  # nobody here reads the room
             here = self._typing[room] = {}
-        if subject not in here:
-            self._stopped.get(room, {}).pop(subject, None)
+        if subject not in here and self._stopped.get(room, {}).pop(subject, None) is None:
             self._started.setdefault(room, {})[subject] = {"subject": subject, "name": name}
         here[subject] = (name, self._clock_s() + TYPING_S, text)
+
+    def sent(self, room: str, subject: str, name: str) -> None:
+        """Somebody has sent what they typed."""
+        if room in self._typing:
+            self.typing(room, subject, name, active=False)
+
+    def fell_silent(self, room: str, subject: str, name: str) -> None:
+        """Somebody's last connection here is gone, and with it what they typed."""
+        self.sent(room, subject, name)
 
     def receipt(self, room: str, moved: Any) -> None:
         """A receipt moved forward: `moved` has `subject`, `seq` and `at`."""
@@ -52,11 +60,11 @@ class Signals:
             self._receipts.setdefault(room, {})[moved.subject] = moved
 
     def came(self, room: str, subject: str, name: str) -> None:
-        if self._left.get(room, {}).pop(subject, None) is None:
+        if self._left.get(room, {}).pop(subject, None) is None and room in self._hub.rooms:
             self._joined.setdefault(room, {})[subject] = name
 
     def went(self, room: str, subject: str, name: str) -> None:
-        if self._joined.get(room, {}).pop(subject, None) is None:
+        if self._joined.get(room, {}).pop(subject, None) is None and room in self._hub.rooms:
             self._left.setdefault(room, {})[subject] = name
 
     def tick(self, now_ms: int) -> None:

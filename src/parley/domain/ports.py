@@ -91,7 +91,7 @@ class Rules(Struct, frozen=True):
     delete_own: bool = False
     edit_window_s: int = 900
     access_ttl_s: int = 900
-    refresh_reuse_s: int = 60
+    refresh_reuse_s: float = 60
 
 
 class Acting(Struct, frozen=True, gc=False):

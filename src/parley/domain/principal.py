@@ -32,6 +32,8 @@ class Principal(Struct, frozen=True):
     conversation: str | None = None
     department: str | None = None
     grants: Grants | None = None
+    #: What the token said, for whoever must compare it with another; None for the operator.
+    claims: AccessClaims | None = None
 
     @classmethod
     def of(cls, claims: AccessClaims, *, kept: bool = False) -> "Principal":
@@ -44,12 +46,13 @@ class Principal(Struct, frozen=True):
             session=claims.sid,
             token_id=claims.jti,
             issuer=claims.iss,
-            expires_at_s=claims.exp,
+            expires_at_s=claims.exp + claims.exp_leeway_s,
             issued_at_s=claims.iat,
             kept=kept,
             conversation=claims.conversation,
             department=claims.department,
             grants=claims.grants,
+            claims=claims,
         )
 
     @property

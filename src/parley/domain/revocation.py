@@ -64,6 +64,12 @@ def revoke(tx: Transaction, p: Revoke, who: Acting) -> Decision:
     named = [name for name in ("token_id", "session", "subject", "conversation") if getattr(p, name) is not None]
     if len(named) != 1:
         raise invalid_params("session", "Name exactly one of `token_id`, `session`, `subject` and `conversation`.")
+    principal = who.principal
+    if principal.grants is not None and (p.session, p.token_id) not in (
+        (principal.session, None),
+        (None, principal.token_id),
+    ):
+        raise Refusal("forbidden", "A narrowed token may revoke itself and its own session.")
     reason = p.reason or DEFAULT_REASON
     if len(reason.encode()) > _REASON_BYTES_MAX:
         raise invalid_params("reason", f"A reason has at most {_REASON_BYTES_MAX} bytes of UTF-8.")

@@ -86,7 +86,7 @@ def list_sessions(tx: Transaction, p: List, who: Acting) -> Decision:
             row.id, row.subject, rfc3339(row.created_at_ms), rfc3339(row.last_used_at_ms), row.user_agent, row.address
         )
         for row in shown
-        if row.expires_at_ms > who.now_ms
+        if row.expires_at_ms > who.now_ms and (who.principal.grants is None or row.id == who.principal.session)
     ]
     return Decision({"sessions": views, "next": following})
 

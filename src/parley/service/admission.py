@@ -14,7 +14,8 @@ from parley.domain.errors import Refusal
 from parley.domain.ports import Decision, Job, Store
 from parley.domain.principal import Principal
 from parley.domain.sign_ins import Resolve
-from parley.tokens import AccessClaims, TokenRefused, Verifier
+from parley.service.tickets import Tickets
+from parley.tokens import AccessClaims, TokenRefused, Verifier, require_same_bearer
 
 #: Sessions whose rights are remembered; about 300 bytes each.
 REMEMBERED_MAX: Final = 50_000
@@ -31,8 +32,9 @@ def refusal_of(refused: TokenRefused) -> Refusal:
 class Admission:
     """`admit` turns a token into a principal; `forget` is called when an account changes."""
 
-    def __init__(self, verifier: Verifier, store: Store, clock_s: Callable[[], float]) -> None:
+    def __init__(self, verifier: Verifier, store: Store, tickets: Tickets, clock_s: Callable[[], float]) -> None:
         self._verifier = verifier
+        self._tickets = tickets
         self._store = store
         self._clock_s = clock_s
         # (subject, session, claimed roles) -> (kept, roles): both sides of "as far as the store agrees".
@@ -65,6 +67,11 @@ class Admission:
                 done(outcome)
                 return
             kept, roles = outcome.reply
+            try:
+                self._verifier.require_usable(claims, self._clock_s())  # while we asked, it may have been revoked
+            except TokenRefused as refused:
+                done(refusal_of(refused))
+                return
             if changes == self._changes:  # else what was read may be of before the change
                 self._remembered[key] = (kept, roles)
                 if len(self._remembered) > REMEMBERED_MAX:
@@ -72,6 +79,31 @@ class Admission:
             done(_with(principal, kept, roles))
 
         self._store.read(Job(Resolve(session=claims.sid), principal, resolved))
+
+    def redeem(self, ticket: str, done: Admitted, *, stream: str | None = None) -> None:
+        """As `admit`, for the bearer of the token that minted the ticket, which is used up."""
+
+        def redeemed(claims: AccessClaims | Refusal) -> None:
+            if isinstance(claims, Refusal):
+                done(claims)
+                return
+            try:
+                self._verifier.require_usable(claims, self._clock_s())
+            except TokenRefused as refused:
+                done(refusal_of(refused))
+            else:
+                self.admit(claims, done)
+
+        self._tickets.redeem(ticket, redeemed, stream=stream)
+
+    def renew(self, current: AccessClaims, token: str) -> AccessClaims:
+        """The claims of a token that is to take the place of `current`. Raises: Refusal (also `subject_mismatch`)."""
+        claims = self.verify(token)
+        try:
+            require_same_bearer(current, claims)
+        except TokenRefused as refused:
+            raise refusal_of(refused) from None
+        return claims
 
     def forget(self, subject: str) -> None:
         """Something about this subject changed: ask the store again. Rare, so a walk through all is no matter."""

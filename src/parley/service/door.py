@@ -15,7 +15,7 @@ from parley.delivery import catchup
 from parley.delivery.hub import Hub, Reader, Subscription
 from parley.delivery.presence import Presence
 from parley.delivery.signals import Signals
-from parley.domain import accounts, presence, replay
+from parley.domain import accounts, presence, replay, sessions
 from parley.domain.commands import Command
 from parley.domain.errors import Refusal
 from parley.domain.params import Params
@@ -34,7 +34,8 @@ _HASHES: Final = (accounts.Create, accounts.SetPassword)
 class Door:
     """`submit` for a connection, `ask` for a request over HTTP.
 
-    `prepare` hashes the passwords in a command's parameters, off the loop. `clock_s` is monotonic.
+    `prepare` hashes the passwords in a command's parameters, off the loop. `clock_s` is monotonic. `connections_of`
+    counts the live connections of a session.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class Door:
         guest_messages: Buckets,
         prepare: Callable[[Params, Principal], Awaitable[Params]],
         clock_s: Callable[[], float],
+        connections_of: Callable[[str], int],
     ) -> None:
         self._store = store
+        self._connections_of = connections_of
         self._hub = hub
         self._signals = signals
         self._present = present
@@ -69,20 +72,25 @@ class Door:
             self._answer(row, answered, _rate_limited(wait_s))
             return
         writes = row.kind == "write"
+        hashes = isinstance(params, _HASHES)
 
         def begin(over: Callable[[], None]) -> None:
             def done(outcome: Decision | BaseException) -> None:
-                over()
-                self._decided(row, params, principal, answered, outcome)
+                # Answered before the next one begins, which may be answered at once.
+                try:
+                    self._decided(row, params, principal, answered, outcome)
+                finally:
+                    over()
 
-            if isinstance(params, _HASHES):
+            if hashes:
                 self._begin_prepared(params, principal, done)
             elif writes:
                 self._store.write(Job(params, principal, done))
             else:
                 self._store.read(Job(params, principal, done))
 
-        ordering.run(begin, writes=writes, lane=getattr(params, "room", None))
+        # A hash is made before its command reaches the store: a write behind it would be there first.
+        ordering.run(begin, writes=writes, lane=getattr(params, "room", None) if writes else None, alone=hashes)
 
     def subscribe(
         self,
@@ -98,15 +106,22 @@ class Door:
 
         def begin(over: Callable[[], None]) -> None:
             def done(subscription: Subscription | None, outcome: Any) -> None:
-                over()
                 self._answer(row, lambda result: answered(subscription, result), outcome)
 
             def read(page: replay.Subscribe, got: Callable[[Decision | BaseException], None]) -> None:
                 self._store.read(Job(page, principal, got))
 
-            catchup.subscribe(self._hub, reader, params, read, is_open, done)
+            catchup.subscribe(self._hub, reader, params, read, is_open, done, over)
 
-        ordering.run(begin, writes=False)
+        ordering.run(begin, writes=False, lane=params.room)
+
+    def follow(self, subscription: Subscription, principal: Principal, is_open: Callable[[], bool]) -> None:
+        """Take up a subscription that was held, with the rights of this principal."""
+
+        def read(page: replay.Subscribe, got: Callable[[Decision | BaseException], None]) -> None:
+            self._store.read(Job(page, principal, got))
+
+        catchup.follow(self._hub, subscription, read, is_open)
 
     def type(self, params: presence.TypingSet, principal: Principal) -> None:
         """`typing.set` of somebody known to be a member of the room."""
@@ -143,6 +158,9 @@ class Door:
                 )
             elif isinstance(params, presence.PresenceList):
                 result = self._present.listed(params.room)
+            elif isinstance(params, sessions.List):
+                for listed in result["sessions"]:
+                    listed.connections = self._connections_of(listed.id)
         self._answer(row, answered, result)
 
     def _answer(self, row: Command, answered: Answered, result: Any) -> None:

@@ -24,10 +24,14 @@ from parley.domain.errors import Refusal
 from parley.service.admission import Admission
 from parley.service.door import Door, incident
 from parley.service.limits import Buckets
+from parley.service.sessions import Sessions
+from parley.service.sign_in import SignIn
+from parley.service.tickets import Tickets
 from parley.transport import problems
 from parley.transport.addresses import Addresses, Network
+from parley.transport.auth import LIMIT_KEY, Auth
 from parley.transport.health import Dependency, Health
-from parley.transport.http import LIMIT_KEY, Handlers, SignsIn
+from parley.transport.http import Handlers
 from parley.transport.origins import Origins
 from parley.transport.pages import Pages
 
@@ -72,7 +76,9 @@ class AppParts:
 
     door: Door
     admission: Admission
-    sign_in: SignsIn
+    sign_in: SignIn
+    sessions: Sessions
+    tickets: Tickets
     jwks: Callable[[], Mapping[str, Any]]
     origins: Origins
     addresses: Addresses
@@ -93,7 +99,6 @@ def create_app(parts: AppParts) -> ASGIApp:
     handlers = Handlers(
         door=parts.door,
         admission=parts.admission,
-        sign_in=parts.sign_in,
         jwks=parts.jwks,
         carriers=parts.carriers,
         bad_tokens=parts.bad_tokens,
@@ -101,12 +106,17 @@ def create_app(parts: AppParts) -> ASGIApp:
         clock_s=parts.clock_s,
         clock_ms=parts.clock_ms,
     )
+    auth = Auth(parts.sign_in, parts.sessions, parts.tickets, handlers.principal, parts.request_bytes_max)
     pages = Pages(parts.web, parts.origins)
     health = Health(parts.readiness, parts.metrics, parts.metrics_allow, parts.addresses)
     places: list[tuple[str, dict[str, Handler]]] = [
         ("/", {"GET": pages.chat}),
         ("/static/{path:path}", {"GET": pages.static}),
-        ("/auth/login", {"POST": handlers.login}),
+        ("/auth/login", {"POST": auth.login}),
+        ("/auth/refresh", {"POST": auth.refresh}),
+        ("/auth/logout", {"POST": auth.logout}),
+        ("/auth/revoke", {"POST": auth.revoke}),
+        ("/auth/tickets", {"POST": auth.mint_ticket}),
         ("/.well-known/jwks.json", {"GET": handlers.jwks}),
         ("/rpc", {"POST": handlers.rpc}),
         ("/ws", {"GET": _upgrade_required}),

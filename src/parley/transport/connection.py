@@ -17,7 +17,8 @@ from parley.dialects.dialect import Dialect, Request
 from parley.domain import presence, replay, sessions
 from parley.domain.errors import Refusal
 from parley.domain.events import Event, Signal
-from parley.domain.principal import Principal
+from parley.domain.ids import rfc3339
+from parley.domain.principal import ROLES, Principal
 from parley.service.admission import Admission
 from parley.service.door import Door
 from parley.service.limits import Buckets
@@ -34,6 +35,8 @@ CONGESTED_BYTES: Final = 65_536
 #: Commands under way for one connection; with more, no more is read from it.
 UNDER_WAY_MAX: Final = 512
 FIRST_MESSAGE_BYTES_MAX: Final = 16_384
+#: How long to wait before what was missed is read again, where the store is away.
+STRANDED_S: Final = 1.0
 #: Messages kept while the first one's token is being looked up.
 EARLY_MAX: Final = 64
 
@@ -57,12 +60,17 @@ class FramedEncoder:
 
 @dataclass(slots=True)
 class Timing:
-    """Seconds; 0 is off for `ping_interval_s` and `lifetime_s`."""
+    """Seconds; 0 is off for `ping_interval_s` and `lifetime_s`.
+
+    `margin_s` before its token expires a connection is warned; for `grace_s` after it, it is held.
+    """
 
     ping_interval_s: float = 25
     ping_timeout_s: float = 20
     lifetime_s: float = 86_400
     authentication_s: float = 5
+    margin_s: float = 30
+    grace_s: float = 25
 
 
 @dataclass(slots=True)
@@ -98,6 +106,9 @@ class Connection:
         "_closing",
         "_dialect",
         "_early",
+        "_expiry",
+        "_fenced",
+        "_held",
         "_id",
         "_keepalive",
         "_lifetime",
@@ -109,6 +120,7 @@ class Connection:
         "_subscriptions",
         "_waiting",
         "_ws",
+        "begun_at_ms",
         "encoder",
         "outbox",
         "principal",
@@ -136,6 +148,10 @@ class Connection:
         self._keepalive: Timer | None = None
         self._quiet: Timer | None = None
         self._lifetime: Timer | None = None
+        self._expiry: Timer | None = None
+        self._held = False
+        self._fenced = False
+        self.begun_at_ms = 0
         self._said_at_s = 0.0
         self._paused = False
 
@@ -164,8 +180,9 @@ class Connection:
         return self._ws.last_heard_s if self._ws is not None else 0.0
 
     @property
-    def is_open(self) -> bool:
-        return not self._closing
+    def _reads(self) -> bool:
+        """Whether events may be handed to it now."""
+        return not (self._closing or self._held or self._fenced)
 
     # --- the socket's life (websocket.Receiver) ---
 
@@ -207,6 +224,7 @@ class Connection:
 
     def writing_paused(self) -> None:
         self.outbox.congested = True
+        self._ordering.hold()
         for subscription in self._subscriptions.values():
             subscription.regroup()
 
@@ -214,6 +232,8 @@ class Connection:
         for subscription in self._subscriptions.values():
             subscription.regroup()
         self.outbox.drained()
+        if not self.outbox.congested:
+            self._ordering.release()
 
     def drain(self) -> None:
         self.close(1012, "restarting")
@@ -225,16 +245,18 @@ class Connection:
             node.connections.remove(self, self.principal)
         elif self._waiting is not None:
             node.connections.waited(self._address)
-        for timer in (self._waiting, self._keepalive, self._quiet, self._lifetime):
+        for timer in (self._waiting, self._keepalive, self._quiet, self._lifetime, self._expiry):
             if timer is not None:
                 timer.cancel()
-        self._waiting = self._keepalive = self._quiet = self._lifetime = None
+        self._waiting = self._keepalive = self._quiet = self._lifetime = self._expiry = None
 
     # --- who ---
 
     def _begin(self, principal: Principal) -> None:
         node = self._node
         self.principal = principal
+        self.begun_at_ms = node.clock_ms()
+        self._fenced = node.connections.is_fenced
         node.connections.add(self, principal)
         now_s = node.clock_s()
         self._said_at_s = now_s
@@ -243,6 +265,7 @@ class Connection:
             self._keepalive = node.wheel.schedule(now_s + node.timing.ping_interval_s, self._keep_alive)
         if node.timing.lifetime_s:
             self._lifetime = node.wheel.schedule(now_s + node.timing.lifetime_s, self._grown_old)
+        self._watch_expiry(principal)
 
     def _first(self, data: bytes) -> None:
         """The first message of a connection that brought no credential: it must be `session.authenticate` alone."""
@@ -305,11 +328,133 @@ class Connection:
             self._waiting = None
             self._node.connections.waited(self._address)
 
+    # --- how long, and as what ---
+
+    def _watch_expiry(self, principal: Principal) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        left_s = principal.expires_at_s - self._node.clock_ms() / 1000
+        self._in(left_s - self._node.timing.margin_s, self._expires_soon)
+
+    def _in(self, seconds: float, then: Callable[[], None]) -> None:
+        node = self._node
+        self._expiry = node.wheel.schedule(node.clock_s() + max(0.0, seconds), then)
+
+    def _expires_soon(self) -> None:
+        principal = self.principal
+        assert principal is not None
+        self.notice("session.expiring", {"expires_at": rfc3339(int(principal.expires_at_s * 1000))})
+        self._in(principal.expires_at_s - self._node.clock_ms() / 1000, self._expired)
+
+    def _expired(self) -> None:
+        """Hold it: nothing is handed to the socket that its bearer may not read now; only a new token helps."""
+        self._held = True
+        self._hand_over_nothing()
+        self._in(self._node.timing.grace_s, self._not_renewed)
+
+    def _hand_over_nothing(self) -> None:
+        for subscription in self._subscriptions.values():
+            self._node.hub.hold(subscription)
+        self.outbox.withhold()
+
+    def _not_renewed(self) -> None:
+        self.close(4401, "token_expired")
+
+    def _renew(self, request: Request, params: sessions.Renew, principal: Principal) -> None:
+        node = self._node
+        try:
+            assert principal.claims is not None
+            claims = node.admission.renew(principal.claims, params.token)
+        except Refusal as refusal:
+            wait_s = node.bad_tokens.take(self._address, node.clock_s()) if refusal.status == 401 else 0
+            if wait_s:
+                refusal = Refusal("rate_limited", retry_after=round(wait_s, 3))
+            self._answered(request, refusal)
+            return
+
+        def admitted(outcome: Principal | BaseException) -> None:
+            if self._closing:
+                return
+            if not isinstance(outcome, Principal):
+                self._answered(request, outcome if isinstance(outcome, Refusal) else Refusal("unavailable"))
+                return
+            self._become(outcome)
+            self._answered(request, sessions.describe(outcome, self.id, node.clock_ms()))
+            self._release()
+
+        node.admission.admit(claims, admitted)
+
+    def rights_changed(self) -> None:
+        """Something about the bearer's account changed: ask again what they may."""
+        principal = self.principal
+        if self._closing or principal is None or principal.claims is None:
+            return
+
+        def admitted(outcome: Principal | BaseException) -> None:
+            if self._closing or self.principal is None or self.principal.claims is not principal.claims:
+                return  # it was renewed meanwhile, and with that asked anew
+            if isinstance(outcome, Principal):
+                self._become(outcome)
+            elif isinstance(outcome, Refusal) and outcome.code == "token_revoked":
+                self.revoked("revoked")
+
+        self._node.admission.admit(principal.claims, admitted)
+
+    def revoked(self, reason: str) -> None:
+        """Its token, session, subject or conversation was revoked."""
+        self.close(4403, reason)
+
+    def _become(self, principal: Principal) -> None:
+        """Act as this principal from now on: new roles and grants apply at once."""
+        node, before = self._node, self.principal
+        assert before is not None
+        node.connections.remove(self, before)
+        self.principal = principal
+        node.connections.add(self, principal)
+        if principal.expires_at_s != before.expires_at_s:
+            self._watch_expiry(principal)
+        if principal.roles == before.roles and principal.grants == before.grants:
+            return
+        roles = [role for role in ROLES if role in principal.roles]
+        self.notice("session.changed", {"roles": roles})
+        for subscription in list(self._subscriptions.values()):
+            granted = principal.grants is None or principal.grants.allows("read", f"room:{subscription.room}")
+            node.hub.reconsider(subscription, granted=granted)
+
+    def _release(self) -> None:
+        """End the hold: what was missed comes from the store, at the socket's own pace, and then what is new."""
+        if self._held:
+            self._held = False
+            self._go_on()
+
+    def fence(self) -> None:
+        """This node does not know what was revoked: hand over nothing until it has read again."""
+        self._fenced = True
+        self._hand_over_nothing()
+
+    def unfence(self) -> None:
+        if self._fenced:
+            self._fenced = False
+            self._go_on()
+
+    def _go_on(self) -> None:
+        for subscription in list(self._subscriptions.values()):
+            self._follow(subscription)
+
+    def _follow(self, subscription: Subscription) -> None:
+        principal = self.principal
+        if principal is not None and self._reads and not subscription.is_live:
+            self._node.door.follow(subscription, principal, lambda: self._reads)
+
     # --- what it asks ---
 
     def _handle(self, request: Request, principal: Principal) -> None:
         row, params = request.row, request.params
-        if row is None or params is None:
+        if isinstance(params, sessions.Renew):
+            self._renew(request, params, principal)
+        elif self._held:
+            self._put(self._dialect.refused(request, Refusal("token_expired")))
+        elif row is None or params is None:
             self._put(self._dialect.refused(request, request.refusal or Refusal("invalid_request")))
         elif row.kind == "connection":
             self._about_itself(request, principal)
@@ -331,8 +476,8 @@ class Connection:
         if isinstance(params, replay.Subscribe):
             self._subscribe(request, params, principal)
         elif isinstance(params, replay.Unsubscribe):
-            # In order with the subscription before it, which may still be reading.
-            self._ordering.run(functools.partial(self._unsubscribe, request, params.room), writes=True)
+            # In order with the subscription before it, which may still be reading, and with what was sent before it.
+            self._ordering.run(functools.partial(self._unsubscribe, request, params.room), writes=True, alone=True)
         elif isinstance(params, sessions.Describe):
             self._answered(request, sessions.describe(principal, self.id, self._node.clock_ms()))
         else:
@@ -356,7 +501,7 @@ class Connection:
             self._answered(request, result)
 
         assert request.row is not None
-        node.door.subscribe(request.row, params, self, principal, self._ordering, lambda: self.is_open, answered)
+        node.door.subscribe(request.row, params, self, principal, self._ordering, lambda: self._reads, answered)
 
     def _unsubscribe(self, request: Request, room: str, over: Callable[[], None]) -> None:
         subscription = self._subscriptions.pop(room, None)
@@ -380,6 +525,11 @@ class Connection:
         self._subscriptions.pop(subscription.room, None)
         self.notice("subscription.ended", {"room": subscription.room, "reason": reason})
 
+    def stranded(self, subscription: Subscription) -> None:
+        """What it missed cannot be read now: try again shortly, for as long as it lives."""
+        node = self._node
+        node.wheel.schedule(node.clock_s() + STRANDED_S, functools.partial(self._follow, subscription))
+
     def notice(self, name: str, body: dict[str, Any]) -> None:
         if not self._closing:
             self._put(self._dialect.notice(name, body))
@@ -387,7 +537,7 @@ class Connection:
     def _put(self, message: bytes | None) -> None:
         if message is not None and self._ws is not None:
             self._said_at_s = self._node.clock_s()
-            self.outbox.put(frame_text(message))
+            self.outbox.put_answer(frame_text(message))
 
     def _keep_alive(self) -> None:
         node, ws = self._node, self._ws

@@ -4,6 +4,7 @@ Finds them by subject, session, token and conversation, so that a revocation rea
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Protocol
 
 from parley.domain.principal import Principal
@@ -17,9 +18,24 @@ class Live(Protocol):
         """When its peer was last heard of, on the loop's clock."""
 
     @property
+    def begun_at_ms(self) -> int:
+        """When it authenticated, Unix milliseconds."""
+
+    @property
     def principal(self) -> Principal | None: ...
     def replaced(self) -> None:
         """It is one too many for its subject: close it with 4409."""
+
+    def revoked(self, reason: str) -> None:
+        """What it stands on was revoked: close it with 4403."""
+
+    def rights_changed(self) -> None:
+        """Something about its account changed: ask anew what it may."""
+
+    def fence(self) -> None:
+        """Hand it nothing that it might not be allowed to read: this node does not know what was revoked."""
+
+    def unfence(self) -> None: ...
 
 
 class Connections:
@@ -36,6 +52,7 @@ class Connections:
         self._pending_per_address = pending_per_address
         self._per_subject = per_subject
         self._per_service = per_service
+        self.is_fenced = False
         self._pending: Counter[str] = Counter()
         self._all: dict[Live, None] = {}
         self._by: dict[str, dict[Live, None]] = {}
@@ -94,8 +111,38 @@ class Connections:
         """Those under a key: `subject:…`, `session:…`, `token:…` or `conversation:…`."""
         return list(self._by.get(key, ()))
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[Live]:
         return iter(list(self._all))
+
+    # --- what befalls them (service.watch.Audience) ---
+
+    def revoked(self, target: str, *, before_ms: int, reason: str) -> None:
+        """Close those under `target`; under a subject, those that began up to `before_ms`: later ones are not meant."""
+        for connection in self.of(target):
+            principal = connection.principal
+            if target.startswith("subject:") and connection.begun_at_ms > before_ms:
+                signed_in_s = principal.claims.auth_time if principal is not None and principal.claims else None
+                if signed_in_s is None or signed_in_s * 1000 >= before_ms:
+                    continue
+            connection.revoked(reason)
+
+    def rights_changed(self, subject: str) -> None:
+        for connection in self.of(f"subject:{subject}"):
+            connection.rights_changed()
+
+    def fence(self) -> None:
+        self.is_fenced = True
+        for connection in self:
+            connection.fence()
+
+    def unfence(self) -> None:
+        self.is_fenced = False
+        for connection in self:
+            connection.unfence()
+
+    def count(self, session: str) -> int:
+        """How many live connections a session has on this node."""
+        return len(self._by.get(f"session:{session}", ()))
 
 
 def _keys(principal: Principal) -> tuple[str, ...]:

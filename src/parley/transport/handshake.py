@@ -14,7 +14,7 @@ from parley.dialects.dialect import Dialect
 from parley.domain.errors import Refusal
 from parley.domain.principal import Principal
 from parley.service.admission import refusal_of
-from parley.tokens.bearer import Endpoint, Presented, challenge, find_credential
+from parley.tokens.bearer import Endpoint, Presented, find_credential
 from parley.tokens.errors import TokenRefused
 from parley.transport.addresses import Addresses
 from parley.transport.connection import Connection, Node, TurnedAway
@@ -89,30 +89,34 @@ class Handshake:
             return
         if unpresented is not None or presented is None:
             assert unpresented is not None
-            self._refuse(respond, refusal_of(unpresented), unpresented)
+            self._refuse(respond, refusal_of(unpresented))
             return
         credential = presented.credential
         if credential is None:
             self._accept(respond, place, presented, Connection(node, place.dialect, place.encoder, address, None))
             return
         by_http = presented.refused_by_http
-        try:
-            if credential.kind == "ticket":
-                raise Refusal("ticket_invalid")
-            claims = node.admission.verify(credential.secret)
-        except Refusal as bad:
-            self._refuse_credential(respond, place, presented, address, bad, by_http=by_http)
-            return
+
+        def turn_down(bad: BaseException) -> None:
+            refusal = bad if isinstance(bad, Refusal) else Refusal("unavailable")
+            self._refuse_credential(respond, place, presented, address, refusal, by_http=by_http)
 
         def admitted(outcome: Principal | BaseException) -> None:
             if isinstance(outcome, Principal):
                 connection = Connection(node, place.dialect, place.encoder, address, outcome)
                 self._accept(respond, place, presented, connection)
             else:
-                bad = outcome if isinstance(outcome, Refusal) else Refusal("unavailable")
-                self._refuse_credential(respond, place, presented, address, bad, by_http=by_http)
+                turn_down(outcome)
 
-        node.admission.admit(claims, admitted)
+        if credential.kind == "ticket":
+            node.admission.redeem(credential.secret, admitted)
+            return
+        try:
+            claims = node.admission.verify(credential.secret)
+        except Refusal as bad:
+            turn_down(bad)
+        else:
+            node.admission.admit(claims, admitted)
 
     def _accept(self, respond: Respond, place: Place, presented: Presented, receiver: Receiver) -> None:
         self.outcomes["accepted"] += 1
@@ -131,9 +135,6 @@ class Handshake:
         turned_away = TurnedAway(_CLOSED_WITH.get(bad.status, 4401), bad.code)
         respond(Accept(turned_away, presented.subprotocol, self._request_bytes_max))
 
-    def _refuse(self, respond: Respond, refusal: Refusal, token: TokenRefused | None = None) -> None:
+    def _refuse(self, respond: Respond, refusal: Refusal) -> None:
         self.outcomes[refusal.code] += 1
-        headers = []
-        if refusal.status == 401:
-            headers.append(("WWW-Authenticate", challenge(token or TokenRefused(refusal.code))))
-        respond(refused(refusal, headers))
+        respond(refused(refusal))

@@ -1,4 +1,4 @@
-"""What is asked and answered by HTTP: signing in, the public keys, commands by `POST /rpc`.
+"""What is asked and answered by HTTP: the public keys, commands by `POST /rpc`, and who asks. Signing in is `auth.py`.
 
 Each handler does what the contract's row says, or raises the Refusal that the application turns into a problem. Paths,
 methods and origins are `app.py`; what a command may is decided behind the door.
@@ -8,7 +8,7 @@ import asyncio
 import functools
 import hashlib
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
@@ -22,24 +22,15 @@ from parley.domain.principal import Principal
 from parley.service.admission import Admission, refusal_of
 from parley.service.door import Door, incident
 from parley.service.limits import Buckets
-from parley.service.sign_in import SignedIn
 from parley.tokens import TokenRefused
 from parley.tokens.bearer import PLAIN, Endpoint, find_credential
 from parley.transport import bodies
+from parley.transport.auth import LIMIT_KEY
 from parley.transport.pages import matches
 
 #: Seconds for which others may keep our public keys: a new one signs 10 minutes after it is published.
 JWKS_S_MAX: Final = 300
-#: Under this key of the ASGI scope the application leaves the address of whoever asks, as limits count it.
-LIMIT_KEY: Final = "parley.limit_key"
-
 _NO_STORE: Final = {"Cache-Control": "no-store"}
-
-
-class SignsIn(Protocol):
-    """What signs people in; `service.sign_in.SignIn` is one."""
-
-    async def sign_in(self, username: str, password: str, address: str | None, user_agent: str | None) -> SignedIn: ...
 
 
 class Handlers:
@@ -50,7 +41,6 @@ class Handlers:
         *,
         door: Door,
         admission: Admission,
-        sign_in: SignsIn,
         jwks: Callable[[], Mapping[str, Any]],
         carriers: Collection[str],
         bad_tokens: Buckets,
@@ -60,7 +50,6 @@ class Handlers:
     ) -> None:
         self._door = door
         self._admission = admission
-        self._sign_in = sign_in
         self._jwks = jwks
         self._carriers = carriers
         self._bad_tokens = bad_tokens
@@ -68,23 +57,6 @@ class Handlers:
         self._clock_s = clock_s
         self._clock_ms = clock_ms
         self._native = Native()
-
-    async def login(self, request: Request) -> Response:
-        """`POST /auth/login`."""
-        kind = bodies.require_media_type(request, (bodies.JSON, bodies.FORM))
-        body = await bodies.read(request, self._request_bytes_max)
-        members = bodies.form(body) if kind == bodies.FORM else bodies.json_object(body)
-        username, password = bodies.texts(members, ("username", "password"))
-        address, agent = request.scope[LIMIT_KEY], request.headers.get("user-agent")
-        signed_in = await self._sign_in.sign_in(username, password, address, agent)
-        return _json(
-            {
-                "access_token": signed_in.access_token,
-                "token_type": "Bearer",
-                "expires_in": signed_in.expires_in,
-                "refresh_token": signed_in.refresh_token,
-            }
-        )
 
     async def jwks(self, request: Request) -> Response:
         """`GET /.well-known/jwks.json`."""
@@ -180,7 +152,3 @@ class Handlers:
             answered(sessions.describe(principal, None, self._clock_ms()))
         else:
             self._door.submit(row, params, principal, ordering, answered)
-
-
-def _json(value: Any) -> Response:
-    return Response(msgspec.json.encode(value), headers=_NO_STORE, media_type=bodies.JSON)
