@@ -29,7 +29,7 @@ PATIENCE_S = 20.0
 QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGQUIT)
 
 
@@ -98,7 +98,7 @@ class PostgresServer:
             cwd=self.directory,
             stdout=subprocess.DEVNULL,
             stderr=(self.directory / "log").open("ab"),
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
         limit = time.monotonic() + PATIENCE_S
         while True:
