@@ -1,5 +1,6 @@
 """What was answered is on disk: kills under load, and the order of system calls (DESIGN, "Promises")."""
 
+import os
 import re
 import shutil
 import signal
