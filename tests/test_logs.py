@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from parley import logs
-from parley.domain.sessions import refresh_token
+from parley.domain.sign_ins import refresh_token
 from parley.logs import VALUE_CHARS_MAX, redacted
 from parley.tokens import Issuer, SigningKey
 
