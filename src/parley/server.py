@@ -43,7 +43,7 @@ from parley.service.sign_in import SignIn
 from parley.service.tickets import Tickets
 from parley.service.watch import Watch
 from parley.store import Store, open_store
-from parley.store.keyring import Keyring
+from parley.store.keyring import FollowedKeyring, Keyring
 from parley.tokens import Issuer, RevocationSet, Verifier
 from parley.tokens.bearer import NATIVE_SOCKET
 from parley.transport.addresses import Addresses
@@ -63,37 +63,70 @@ log = logging.getLogger(__name__)
 DRAIN_S: Final = 6
 #: Measured: with CPython's default of 5 ms a busy writing thread adds up to 11 ms to a turn of the loop.
 SWITCH_INTERVAL_S: Final = 0.0005
+KEYS_LOOKED_AT_S: Final = 0.5
 
 
 def serve(settings: Settings, *, demo: bool = False) -> int:
     """Serve until SIGTERM or SIGINT; the exit status. Raises: what a part raises that cannot start."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    return uvloop.run(Server(settings).run(demo=demo))
+
+    async def run() -> int:
+        server = Server(settings)
+        server.obey_signals()
+        serving = asyncio.ensure_future(server.run(demo=demo))
+        ready = asyncio.ensure_future(server.ready.wait())
+        await asyncio.wait((serving, ready), return_when=asyncio.FIRST_COMPLETED)
+        if server.ready.is_set():
+            sys.stdout.write(f"{server.url}\n")
+            sys.stdout.flush()
+        ready.cancel()
+        return await serving
+
+    return uvloop.run(run())
+
+
+class Clock:
+    """The time of a node: `unix_s` that tokens go by, `monotonic_s` that waits go by (the loop's). Tests move it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def unix_s(self) -> float:
+        return time.time()
+
+    def monotonic_s(self) -> float:
+        return self._loop.time()
+
+    def unix_ms(self) -> int:
+        return int(self.unix_s() * 1000)
 
 
 class Server:
-    """One node. `run` is its whole life."""
+    """One node. `run` is its whole life; `ready` is set once it accepts connections at `url`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[asyncio.AbstractEventLoop], Clock] = Clock) -> None:
         self._settings = settings
+        self._clock_of = clock
         self._port = settings.port
+        self.ready = asyncio.Event()
+        # Until there is something to stop or to read again.
+        self.stop: Callable[[], None] = lambda: None
+        self.reread_keys: Callable[[], None] = lambda: None
 
-    async def run(self, *, demo: bool) -> int:
+    @property
+    def url(self) -> str:
+        return f"http://{_shown(self._settings.host)}:{self._port}"
+
+    async def run(self, *, demo: bool = False) -> int:
         settings = self._settings
         loop = asyncio.get_running_loop()
+        self.clock = clock = self._clock_of(loop)
         listener = _listen(settings.host, settings.port)
         self._port = listener.getsockname()[1]
-        keyring = Keyring.load(
-            settings.data / "keys",
-            algorithm=settings.auth.algorithm,
-            secret=_secret(settings),
-            now_ms=clock_ms(),
-            random_bytes=os.urandom,
-        )
         bus = LocalBus()
         store = open_store(
             settings.store_url,
-            clock_ms=clock_ms,
+            clock_ms=clock.unix_ms,
             random_bytes=os.urandom,
             rules=Rules(
                 message_chars=settings.limits.message_chars,
@@ -105,69 +138,88 @@ class Server:
             loop_call=loop.call_soon_threadsafe,
             published=bus.publish,
         )
-        if demo:
-            from parley.demo import furnish
-
-            furnish(store, hash_password)
         try:
-            server, watch = self._build(loop, keyring, store, bus)
+            if demo:
+                from parley.demo import furnish
+
+                furnish(store, hash_password)
+            server, watch, keys = self._build(loop, clock, store, bus)
+            self.stop = server.stop
             watch.start(store.execute(InForce()).reply)
+            following = loop.create_task(_follow(keys))
             gc.collect()
             gc.freeze()  # what is here now stays: keep the collector from walking it again and again
-            for signum in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(signum, server.stop)
             await server.serve(sockets=[listener])
+            following.cancel()
             watch.stop()
         finally:
+            listener.close()
             await asyncio.to_thread(store.close, DRAIN_S)
         return 0
 
+    def obey_signals(self) -> None:
+        """SIGTERM and SIGINT drain, SIGHUP reads the keys again."""
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, lambda: self.stop())
+        loop.add_signal_handler(signal.SIGHUP, lambda: self.reread_keys())
+
     def _build(
-        self, loop: asyncio.AbstractEventLoop, keyring: Keyring, store: Store, bus: LocalBus
-    ) -> tuple["_Uvicorn", Watch]:
+        self, loop: asyncio.AbstractEventLoop, clock: Clock, store: Store, bus: LocalBus
+    ) -> tuple["_Uvicorn", Watch, FollowedKeyring]:
         settings = self._settings
         limits, auth = settings.limits, settings.auth
-        wheel = Wheel(loop.time)
+        self.wheel = wheel = Wheel(clock.monotonic_s)
         wheel.attach(loop)
 
         def run_due() -> None:
             # A process that was paused wakes up to its sockets before its timers: what is due takes effect first.
-            now_s = loop.time()
+            now_s = clock.monotonic_s()
             if now_s >= wheel.next_deadline_s:
                 wheel.run_due(now_s)
 
         turn = Turn(loop.call_soon, run_due)
-        hub = Hub(turn, loop.call_soon, _missing_from(store), loop.time)
-        present = Presence(loop.time)
-        signals = Signals(hub, loop.time, present.count)
+        hub = Hub(turn, loop.call_soon, _missing_from(store), clock.monotonic_s)
+        present = Presence(clock.monotonic_s)
+        signals = Signals(hub, clock.monotonic_s, present.count)
         present.told = signals
         hub.came, hub.left = present.came, present.left
 
         revocations = RevocationSet()
-        verifier = Verifier(keyring.keyset, issuer=auth.issuer, audience=auth.audience, revocations=revocations)
-        issuer = Issuer(keyring.signing_key, issuer=auth.issuer, audience=auth.audience)
-        new_id = IdSource(clock_ms, os.urandom)
+        keys = FollowedKeyring(
+            lambda: _keyring(settings, clock),
+            settings.data / "keys",
+            clock.unix_ms,
+            lambda keyring: verifier.replace(keys=keyring.keyset),
+        )
+        self.reread_keys = keys.read_again
+        verifier = Verifier(keys.keyring.keyset, issuer=auth.issuer, audience=auth.audience, revocations=revocations)
+
+        def issuer() -> Issuer:
+            return Issuer(keys.keyring.signing_key, issuer=auth.issuer, audience=auth.audience)
+
+        new_id = IdSource(clock.unix_ms, os.urandom)
         sign_in = SignIn(
             store,
             Passwords(),
-            issuer=lambda: issuer,
-            refresh_key=keyring.refresh_key,
+            issuer=issuer,
+            refresh_key=keys.keyring.refresh_key,
             access_ttl_s=auth.access_ttl,
             refresh_ttl_s=auth.refresh_ttl,
             login_failures=limits.login_failures,
-            clock_s=time.time,
-            monotonic_s=loop.time,
+            clock_s=clock.unix_s,
+            monotonic_s=clock.monotonic_s,
             new_id=new_id,
         )
-        tickets = Tickets(store, ttl_s=auth.ticket_ttl, clock_ms=clock_ms, random_text=secrets.token_urlsafe)
+        tickets = Tickets(store, ttl_s=auth.ticket_ttl, clock_ms=clock.unix_ms, random_text=secrets.token_urlsafe)
         sessions = Sessions(
             store,
             verifier,
-            issuer=lambda: issuer,
-            refresh_key=keyring.refresh_key,
+            issuer=issuer,
+            refresh_key=keys.keyring.refresh_key,
             access_ttl_s=auth.access_ttl,
             refresh_ttl_s=auth.refresh_ttl,
-            clock_s=time.time,
+            clock_s=clock.unix_s,
             new_id=new_id,
         )
         connections = Connections(
@@ -177,7 +229,7 @@ class Server:
             per_subject=limits.connections,
             per_service=limits.service_connections,
         )
-        admission = Admission(verifier, store, tickets, time.time)
+        admission = Admission(verifier, store, tickets, clock.unix_s)
         door = Door(
             store,
             hub,
@@ -186,7 +238,7 @@ class Server:
             messages=Buckets(limits.messages_per_s, limits.messages_burst),
             guest_messages=Buckets(limits.guest_messages_per_s, limits.guest_messages_burst),
             prepare=sign_in.prepared,
-            clock_s=loop.time,
+            clock_s=clock.monotonic_s,
             connections_of=connections.count,
         )
         watch = Watch(
@@ -199,7 +251,7 @@ class Server:
             revocations,
             wheel.schedule,
             loop.call_later,
-            clock_ms,
+            clock.unix_ms,
         )
         bus.receive(watch.received)
         bad_tokens = Buckets(limits.bad_tokens_per_s, limits.bad_tokens_per_s)
@@ -210,8 +262,8 @@ class Server:
             admission=admission,
             connections=connections,
             wheel=wheel,
-            clock_s=loop.time,
-            clock_ms=clock_ms,
+            clock_s=clock.monotonic_s,
+            clock_ms=clock.unix_ms,
             new_id=new_id,
             bad_tokens=bad_tokens,
             carriers=frozenset(auth.carriers),
@@ -244,15 +296,15 @@ class Server:
                 sign_in=sign_in,
                 sessions=sessions,
                 tickets=tickets,
-                jwks=lambda: keyring.keyset.to_jwks(),
+                jwks=lambda: keys.keyring.keyset.to_jwks(),
                 origins=origins,
                 addresses=addresses,
                 carriers=frozenset(auth.carriers),
                 bad_tokens=bad_tokens,
                 request_bytes_max=limits.request_bytes,
-                clock_s=loop.time,
-                clock_ms=clock_ms,
-                readiness=lambda: _readiness(store, watch),
+                clock_s=clock.monotonic_s,
+                clock_ms=clock.unix_ms,
+                readiness=lambda: _readiness(watch, clock),
                 metrics=metrics.render,
                 metrics_allow=settings.metrics_allow,
                 access=logs.access,
@@ -267,23 +319,20 @@ class Server:
         metrics.read("parley_deliveries", lambda: hub.deliveries)
         metrics.read("parley_rooms_read", lambda: len(hub.rooms))
         metrics.read("parley_subscriptions", lambda: sum(len(room.subscribers) for room in hub.rooms.values()))
-        metrics.read("parley_poll_age_seconds", lambda: (clock_ms() - (watch.polled_at_ms or 0)) / 1000)
+        metrics.read("parley_poll_age_seconds", lambda: (clock.unix_ms() - (watch.polled_at_ms or 0)) / 1000)
         config = uvicorn.Config(
             app,
             http=HttpProtocol,
-            ws=upgrade_protocol(handshake.decide, call_at=wheel.schedule, clock=loop.time),  # type: ignore[arg-type]
+            ws=upgrade_protocol(handshake.decide, call_at=wheel.schedule, clock=clock.monotonic_s),  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,
+            log_level="warning",
             access_log=False,
             proxy_headers=False,
             server_header=False,
             timeout_graceful_shutdown=DRAIN_S,
         )
-        return _Uvicorn(config, self._say_ready), watch
-
-    def _say_ready(self) -> None:
-        sys.stdout.write(f"http://{_shown(self._settings.host)}:{self._port}\n")
-        sys.stdout.flush()
+        return _Uvicorn(config, self.ready.set), watch, keys
 
 
 class _Uvicorn(uvicorn.Server):
@@ -305,8 +354,21 @@ class _Uvicorn(uvicorn.Server):
         self._ready()
 
 
-def clock_ms() -> int:
-    return time.time_ns() // 1_000_000
+async def _follow(keys: FollowedKeyring) -> None:
+    """What the command line does to the keys beside a running server is followed within a second."""
+    while True:
+        await asyncio.sleep(KEYS_LOOKED_AT_S)
+        keys.look()
+
+
+def _keyring(settings: Settings, clock: Clock) -> Keyring:
+    return Keyring.load(
+        settings.data / "keys",
+        algorithm=settings.auth.algorithm,
+        secret=_secret(settings),
+        now_ms=clock.unix_ms(),
+        random_bytes=os.urandom,
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -323,9 +385,9 @@ def _secret(settings: Settings) -> str | None:
     return secret.get_secret_value() if secret is not None else None
 
 
-def _readiness(store: Store, watch: Watch) -> list[Dependency]:
+def _readiness(watch: Watch, clock: Clock) -> list[Dependency]:
     """What the node stands on: a store that answers, and a poll that has read what was revoked."""
-    polled = revocations(watch.polled_at_ms, clock_ms())
+    polled = revocations(watch.polled_at_ms, clock.unix_ms())
     return [Dependency("store", polled.state), polled]
 
 

@@ -420,8 +420,6 @@ class TestOrder:
         paths = [
             "/nowhere",
             "/auth",
-            "/auth/refresh",
-            "/auth/tickets",
             "/auth/login/",
             "/RPC",
             "//rpc",

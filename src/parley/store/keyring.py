@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import hashlib
 import hmac
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,8 @@ from msgspec import Struct
 
 from parley.store.problems import StoreProblem
 from parley.tokens import KeySet, KeyUnusable, SigningKey
+
+log = logging.getLogger(__name__)
 
 SECRET_BYTES: Final = 32
 _PREFIX: Final = "signing-"
@@ -129,6 +132,42 @@ class Keyring:
 
     def __repr__(self) -> str:
         return f"Keyring(signs={self.signing_key.kid!r}, {len(self.keyset)} keys)"
+
+
+class FollowedKeyring:
+    """A keyring that follows its files: `rotate` and `retire` take effect on a running server.
+
+    `load` reads the files anew. `changed(keyring)` is called after each time that found something else.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Keyring],
+        directory: Path,
+        clock_ms: Callable[[], int],
+        changed: Callable[[Keyring], None],
+    ) -> None:
+        self._load = load
+        self._directory = directory
+        self._clock_ms = clock_ms
+        self._changed = changed
+        self.keyring = load()
+
+    def look(self) -> None:
+        """Read again where the files have changed, or a key's moment has come. Cheap where neither is so."""
+        due_at_ms = self.keyring.changes_at_ms
+        if mark_of(self._directory) != self.keyring.mark or (due_at_ms is not None and self._clock_ms() >= due_at_ms):
+            self.read_again()
+
+    def read_again(self) -> None:
+        """Read the files now. What can't be read is logged, and the keys stay as they were."""
+        try:
+            keyring = self._load()
+        except StoreProblem as problem:
+            log.error("the keys stay as they were: %s", problem)
+            return
+        self.keyring = keyring
+        self._changed(keyring)
 
 
 def mark_of(directory: Path) -> object:
