@@ -12,12 +12,10 @@ answers, once the last is there; a batch of notifications is not answered.
 | a method nobody has                                   | `unknown_command`                   |
 | parameters of the wrong form, NUL, a lone surrogate   | `invalid_params` with `field`       |
 
-msgspec reads what is well-formed, in one pass. It takes a lone surrogate for broken JSON, so what it will not read is
-read once more, slowly, to say rightly what is wrong with it.
+How parameters are read, and what msgspec will not read is read once more, is `parameters.py`.
 """
 
 import json
-import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -27,13 +25,12 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from parley.dialects.dialect import Request
 from parley.dialects.error_codes import JSON_RPC, error_data
+from parley.dialects.parameters import DEPTH_MAX, bad_string, depth, is_balanced, is_utf8, load, read_params
 from parley.domain.commands import COMMANDS
-from parley.domain.errors import Refusal, invalid_params
+from parley.domain.errors import Refusal
 from parley.domain.events import Event, Signal
-from parley.domain.params import Params
 
 BATCH_MAX: Final = 100
-DEPTH_MAX: Final = 32
 
 _encode: Final[Callable[[Any], bytes]] = msgspec.json.Encoder().encode
 
@@ -57,16 +54,8 @@ class _Batch:
 
 _envelope: Final = msgspec.json.Decoder(_Envelope)
 _array: Final = msgspec.json.Decoder(list[Raw])
-_params: Final = {name: msgspec.json.Decoder(row.params) for name, row in COMMANDS.items()}
 _ID = re.compile(rb'"|-?[0-9]+\Z|null\Z')
-_AT = re.compile(r" - at `\$\.([A-Za-z0-9_]+)")
-_FIELD = re.compile(r"field `(.*)`", re.DOTALL)
-# A string that never ends is taken to the end of the message: with nothing to go back for, the walk stays linear.
-_BRACKETS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
 _NULL: Final = b"null"
-#: What stands for a number that no double holds: itself beyond every limit.
-_HUGE: Final = 10**400
-_BAD_STRING: Final = "A string has no NUL and no lone surrogate."
 
 
 class Native:
@@ -75,9 +64,9 @@ class Native:
     name = "native"
 
     def receive(self, data: bytes) -> list[Request]:
-        if not data.isascii() and not _is_utf8(data):
+        if not data.isascii() and not is_utf8(data):
             return [_unanswerable(Refusal("parse_error"))]
-        if _depth(data) > DEPTH_MAX:
+        if depth(data) > DEPTH_MAX:
             return [self._broken(data, Refusal("invalid_request", f"Nesting goes {DEPTH_MAX} levels deep at most."))]
         if data.lstrip(b" \t\r\n")[:1] != b"[":
             return [self._request(data, None)]
@@ -130,12 +119,10 @@ class Native:
         if row is None:
             return Request(None, None, Refusal("unknown_command"), id=request_id, batch=batch, method=method)
         raw = b"{}" if envelope.params is UNSET else bytes(envelope.params)
-        if b"\\u0000" in raw and (bad := _bad_string(_load(raw))) is not None:
-            return Request(row, None, bad, id=request_id, batch=batch, method=method)
         try:
-            params: Params = _params[method].decode(raw)
-        except msgspec.ValidationError as wrong:
-            return Request(row, None, params_refusal(raw, wrong), id=request_id, batch=batch, method=method)
+            params = read_params(method, raw)
+        except Refusal as bad:
+            return Request(row, None, bad, id=request_id, batch=batch, method=method)
         return Request(row, params, id=request_id, batch=batch, method=method)
 
     def _broken(self, data: bytes, refusal: Refusal, batch: _Batch | None = None) -> Request:
@@ -144,9 +131,9 @@ class Native:
         Where it has an `id`, that answers it.
         """
         try:
-            value = _load(data)
+            value = load(data)
         except RecursionError:
-            return _unanswerable(refusal if _is_balanced(data) else Refusal("parse_error"), batch)
+            return _unanswerable(refusal if is_balanced(data) else Refusal("parse_error"), batch)
         except ValueError:
             return _unanswerable(Refusal("parse_error"), batch)
         if not isinstance(value, dict):
@@ -157,27 +144,11 @@ class Native:
         method = value.get("method")
         if not isinstance(method, str) or value.get("jsonrpc") != "2.0" or not (usable or found is None):
             return Request(None, None, refusal, id=request_id, batch=batch)
-        if (bad := _bad_string(value.get("params"))) is None:
+        if (bad := bad_string(value.get("params"))) is None:
             return Request(None, None, refusal, id=request_id, batch=batch)
         row = COMMANDS.get(method)
         answer_to = request_id if "id" in value else None
         return Request(row, None, bad if row else Refusal("unknown_command"), id=answer_to, batch=batch, method=method)
-
-
-def params_refusal(raw: bytes, wrong: Exception) -> Refusal:
-    """What msgspec found wrong with a command's parameters, said for people, with the `field`."""
-    if raw[:1] == b"[":
-        return Refusal("invalid_params", "Parameters go by name: send an object.", field="params")
-    told = str(wrong)
-    if (inside := _AT.search(told)) is not None:
-        return invalid_params(inside[1], told[: inside.start()] + ".")
-    named = _FIELD.search(told)
-    field = named[1][:64] if named else "params"
-    if "unknown field" in told:
-        return invalid_params(field, f"There is no parameter `{field}`.")
-    if "missing required" in told:
-        return invalid_params(field, f"The parameter `{field}` is required.")
-    return invalid_params(field, told + ".")
 
 
 def _answer(request: Request, answer: bytes) -> bytes | None:
@@ -192,89 +163,13 @@ def _unanswerable(refusal: Refusal, batch: _Batch | None = None) -> Request:
     return Request(None, None, refusal, id=_NULL, batch=batch)
 
 
-# --- reading what may be anything -------------------------------------------------------------------------------------
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _depth(data: bytes) -> int:
-    """How deep the nesting goes, as far as it matters: 0 for a message that has too few brackets to go too deep."""
-    if data.count(b"{") + data.count(b"[") <= DEPTH_MAX:
-        return 0
-    depth = deepest = 0
-    for part in _BRACKETS.finditer(data):
-        first = data[part.start()]
-        if first in b"[{":
-            depth += 1
-            deepest = max(depth, deepest)
-        elif first in b"]}":
-            depth -= 1
-    return deepest
-
-
-def _is_balanced(data: bytes) -> bool:
-    """Whether every bracket is closed by its own kind: what is asked of nesting too deep for any parser."""
-    open_brackets = bytearray()
-    for part in _BRACKETS.finditer(data):
-        first = data[part.start()]
-        if first in b"[{":
-            open_brackets.append(first + 2)  # the ASCII code of its closing bracket
-        elif first in b"]}" and (not open_brackets or open_brackets.pop() != first):
-            return False
-    return not open_brackets
-
-
 def _members(data: bytes) -> Sequence[Raw | bytes] | None:
     """The members of a JSON array, each whole; None where it is no JSON."""
     try:
         return _array.decode(data)
     except msgspec.DecodeError:
         try:
-            value = _load(data)
+            value = load(data)
         except ValueError:
             return None
         return [json.dumps(member).encode() for member in value]
-
-
-def _load(data: bytes) -> Any:
-    """JSON with lone surrogates in it as they came. Raises: ValueError where it is none, RecursionError."""
-    return json.loads(data.decode(), parse_int=_integer, parse_float=_float, parse_constant=_refuse_constant)
-
-
-def _integer(digits: str) -> int:
-    return int(digits) if len(digits) <= 400 else _HUGE
-
-
-def _float(digits: str) -> float | int:
-    number = float(digits)
-    return number if math.isfinite(number) else _HUGE
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
-
-
-def _bad_string(params: Any) -> Refusal | None:
-    """The refusal of a NUL or a lone surrogate, naming the parameter that has it; None where there is none."""
-
-    def has_it(value: Any) -> bool:
-        if isinstance(value, str):
-            return "\x00" in value or (not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value))
-        if isinstance(value, dict):
-            return any(has_it(k) or has_it(v) for k, v in value.items())
-        return isinstance(value, list) and any(map(has_it, value))
-
-    if not isinstance(params, dict):
-        return invalid_params("params", _BAD_STRING) if has_it(params) else None
-    for name, part in params.items():
-        if has_it(name):
-            return invalid_params("params", _BAD_STRING)  # a name that no answer could hold
-        if has_it(part):
-            return invalid_params(name[:64], _BAD_STRING)
-    return None

@@ -1,0 +1,135 @@
+"""A command's parameters as JSON: what native and Socket.IO have in common in reading them, strictly.
+
+Says what is wrong with them, for people; knows no envelope, so how a request is found and answered is the dialects'.
+
+msgspec reads what is well-formed, in one pass. It takes a lone surrogate for broken JSON, so what it will not read is
+read once more, slowly, to say rightly what is wrong with it.
+"""
+
+import json
+import math
+import re
+from typing import Any, Final
+
+import msgspec
+
+from parley.domain.commands import COMMANDS
+from parley.domain.errors import Refusal, invalid_params
+from parley.domain.params import Params
+
+DEPTH_MAX: Final = 32
+
+_params: Final = {name: msgspec.json.Decoder(row.params) for name, row in COMMANDS.items()}
+_AT = re.compile(r" - at `\$\.([A-Za-z0-9_]+)")
+_FIELD = re.compile(r"field `(.*)`", re.DOTALL)
+# A string that never ends is taken to the end of the message: with nothing to go back for, the walk stays linear.
+_BRACKETS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
+#: What stands for a number that no double holds: itself beyond every limit.
+_HUGE: Final = 10**400
+_BAD_STRING: Final = "A string has no NUL and no lone surrogate."
+
+
+def read_params(method: str, raw: bytes) -> Params:
+    """The parameters of a command; `raw` is well-formed JSON in UTF-8, `method` a command's name.
+
+    Raises: Refusal (`invalid_params` with `field`).
+    """
+    if b"\\u0000" in raw and (bad := bad_string(load(raw))) is not None:
+        raise bad
+    try:
+        params: Params = _params[method].decode(raw)
+    except msgspec.ValidationError as wrong:
+        raise _refusal(raw, wrong) from None
+    return params
+
+
+def _refusal(raw: bytes, wrong: Exception) -> Refusal:
+    """What msgspec found wrong with a command's parameters, said for people, with the `field`."""
+    if raw[:1] == b"[":
+        return Refusal("invalid_params", "Parameters go by name: send an object.", field="params")
+    told = str(wrong)
+    if (inside := _AT.search(told)) is not None:
+        return invalid_params(inside[1], told[: inside.start()] + ".")
+    named = _FIELD.search(told)
+    field = named[1][:64] if named else "params"
+    if "unknown field" in told:
+        return invalid_params(field, f"There is no parameter `{field}`.")
+    if "missing required" in told:
+        return invalid_params(field, f"The parameter `{field}` is required.")
+    return invalid_params(field, told + ".")
+
+
+# --- reading what may be anything -------------------------------------------------------------------------------------
+
+
+def is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def depth(data: bytes) -> int:
+    """How deep the nesting goes, as far as it matters: 0 for a message that has too few brackets to go too deep."""
+    if data.count(b"{") + data.count(b"[") <= DEPTH_MAX:
+        return 0
+    now = deepest = 0
+    for part in _BRACKETS.finditer(data):
+        first = data[part.start()]
+        if first in b"[{":
+            now += 1
+            deepest = max(now, deepest)
+        elif first in b"]}":
+            now -= 1
+    return deepest
+
+
+def is_balanced(data: bytes) -> bool:
+    """Whether every bracket is closed by its own kind: what is asked of nesting too deep for any parser."""
+    open_brackets = bytearray()
+    for part in _BRACKETS.finditer(data):
+        first = data[part.start()]
+        if first in b"[{":
+            open_brackets.append(first + 2)  # the ASCII code of its closing bracket
+        elif first in b"]}" and (not open_brackets or open_brackets.pop() != first):
+            return False
+    return not open_brackets
+
+
+def load(data: bytes) -> Any:
+    """JSON with lone surrogates in it as they came. Raises: ValueError where it is none, RecursionError."""
+    return json.loads(data.decode(), parse_int=_integer, parse_float=_float, parse_constant=_refuse_constant)
+
+
+def _integer(digits: str) -> int:
+    return int(digits) if len(digits) <= 400 else _HUGE
+
+
+def _float(digits: str) -> float | int:
+    number = float(digits)
+    return number if math.isfinite(number) else _HUGE
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def bad_string(params: Any) -> Refusal | None:
+    """The refusal of a NUL or a lone surrogate, naming the parameter that has it; None where there is none."""
+
+    def has_it(value: Any) -> bool:
+        if isinstance(value, str):
+            return "\x00" in value or (not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value))
+        if isinstance(value, dict):
+            return any(has_it(k) or has_it(v) for k, v in value.items())
+        return isinstance(value, list) and any(map(has_it, value))
+
+    if not isinstance(params, dict):
+        return invalid_params("params", _BAD_STRING) if has_it(params) else None
+    for name, part in params.items():
+        if has_it(name):
+            return invalid_params("params", _BAD_STRING)  # a name that no answer could hold
+        if has_it(part):
+            return invalid_params(name[:64], _BAD_STRING)
+    return None
