@@ -93,6 +93,10 @@ class Stage:
     def refused(self, who: Principal, params: Params) -> str:
         return self.refusal(who, params).code
 
+    def together(self, *asked: tuple[Principal, Params]) -> list[Decision | BaseException]:
+        """What comes of several commands that are decided in one transaction."""
+        return self.store.execute_together([(params, who) for who, params in asked])
+
     def log(self, room: str, after: int = 0) -> list[Any]:
         """Every event of a room, as JSON would have it."""
         events: list[Any] = []

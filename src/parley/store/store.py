@@ -4,14 +4,14 @@ The threads are `writer.py` and `reader.py`; which database it is was decided by
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from parley.domain.errors import Refusal
 from parley.domain.params import Params
 from parley.domain.ports import Decision, Job, Moved
 from parley.domain.principal import OPERATOR, Principal
-from parley.store.batch import Batches, Deciding
+from parley.store.batch import Batches, Deciding, Outcome
 from parley.store.engine import Engine
 from parley.store.reader import Poller, Readers
 from parley.store.writer import Errand, LoopCall, Published, Writer, thread_of
@@ -88,11 +88,15 @@ class Store:
         For the command line and the start of a server. Nothing is published: a running server, this one included, finds
         events and changes with its next poll. Raises: Refusal, or the exception of a bug.
         """
-        with self._here_lock:
-            (outcome,) = self._here.run((Job(params, principal, _nobody_waits),))
+        (outcome,) = self.execute_together([(params, principal)])
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
+
+    def execute_together(self, asked: Sequence[tuple[Params, Principal]]) -> list[Outcome]:
+        """The same for several commands in one transaction, in their order; what came of each."""
+        with self._here_lock:
+            return self._here.run([Job(params, principal, _nobody_waits) for params, principal in asked])
 
     def between(self, errand: Errand, *, thread: int = 0) -> None:
         """Do something with a writing connection, on its thread, between two batches."""
