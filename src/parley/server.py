@@ -124,7 +124,7 @@ class Server:
         listener = _listen(settings.host, settings.port)
         self._port = listener.getsockname()[1]
         bus = LocalBus()
-        store = open_store(
+        self.store = store = open_store(
             settings.store_url,
             clock_ms=clock.unix_ms,
             random_bytes=os.urandom,
@@ -175,7 +175,7 @@ class Server:
         def run_due() -> None:
             # A process that was paused wakes up to its sockets before its timers: what is due takes effect first.
             now_s = clock.monotonic_s()
-            if now_s >= wheel.next_deadline_s:
+            while now_s >= wheel.next_deadline_s:
                 wheel.run_due(now_s)
 
         turn = Turn(loop.call_soon, run_due)
@@ -186,7 +186,7 @@ class Server:
         hub.came, hub.left = present.came, present.left
 
         revocations = RevocationSet()
-        keys = FollowedKeyring(
+        self.keys = keys = FollowedKeyring(
             lambda: _keyring(settings, clock),
             settings.data / "keys",
             clock.unix_ms,

@@ -216,7 +216,7 @@ class _Room:
                 group.refresh()
             for subscription in group.congested:
                 subscription.told = self.seq or 0
-                subscription.reader.outbox.put_events(data, subscription, before)
+                subscription.reader.outbox.put_events(data, subscription, max(before, subscription.live_after))
             if slice_max and len(group.writers) > slice_max:
                 _write_all(group.writers[:slice_max], data)
                 for start in range(slice_max, len(group.writers), slice_max):
@@ -271,12 +271,13 @@ class _Room:
         if self.subscribers.get(subscription.reader) is not subscription:
             return
         if subscription.group is not None:
-            subscription.told = self.flushed
+            # The room may have had nobody to write to, and so written nothing, when this one came to it.
+            subscription.told = max(self.flushed, subscription.live_after)
             write = subscription.reader.write
             for index, (writers, data, before) in enumerate(self.rest):
                 if write in writers:
                     self.rest[index] = ([other for other in writers if other != write], data, before)
-                    subscription.told = before
+                    subscription.told = max(before, subscription.live_after)
         elif subscription in self.waiting:
             subscription.told = subscription.live_after
         self._take_off(subscription)

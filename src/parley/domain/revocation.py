@@ -81,7 +81,7 @@ def revoke(tx: Transaction, p: Revoke, who: Acting) -> Decision:
     elif p.session is not None:
         session = tx.get(Session, p.session)
         own = p.session == who.principal.session or (session is not None and session.subject == who.subject)
-        if not own and not (who.is_admin and session is not None):
+        if not own and not who.is_admin:
             raise Refusal("not_found", "There is no such session of yours.")
         changes = [end_session(tx, who, p.session, reason)]
         count = 1

@@ -4,6 +4,7 @@ The bus is a shortcut, never the truth: twice a second the poll asks which rooms
 has changed outside rooms, and does what the bus should have led to.
 """
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
@@ -96,7 +97,8 @@ class Watch:
             if event.type == "message.created":
                 self._signals.sent(event.room, event.actor.subject, event.actor.name)
         for change in changes:
-            self._changed(change)
+            # After the answers that leave with it, before anything is flushed: who ends their own session hears so.
+            self._hub.call_soon(functools.partial(self._changed, change))
         for signal in signals:
             if signal.type == "receipts.changed":
                 for moved in signal.data["receipts"]:

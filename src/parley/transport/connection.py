@@ -42,6 +42,8 @@ EARLY_MAX: Final = 64
 
 # Close codes after which a client must not come back by itself (CONTRACT, "Close codes").
 _FINAL: Final = frozenset({4400, 4403, 4409})
+# Those who end with these may not read any more: what is pending for them is taken back.
+_NO_LONGER_READS: Final = frozenset({4401, 4403})
 _PING: Final = frame_ping()
 
 
@@ -119,6 +121,7 @@ class Connection:
         "_said_at_s",
         "_subscriptions",
         "_waiting",
+        "_warned",
         "_ws",
         "begun_at_ms",
         "encoder",
@@ -150,6 +153,7 @@ class Connection:
         self._lifetime: Timer | None = None
         self._expiry: Timer | None = None
         self._held = False
+        self._warned = False
         self._fenced = False
         self.begun_at_ms = 0
         self._said_at_s = 0.0
@@ -200,6 +204,10 @@ class Connection:
             self._waiting = node.wheel.schedule(node.clock_s() + wait_s, self._nobody_came)
 
     def text(self, data: bytes) -> None:
+        node = self._node
+        if node.clock_s() >= node.wheel.next_deadline_s:
+            # A process that was paused wakes up to its sockets before its timers: what is due takes effect first.
+            node.wheel.run_due(node.clock_s())
         if self._closing:
             return
         if self.principal is None:
@@ -265,7 +273,7 @@ class Connection:
             self._keepalive = node.wheel.schedule(now_s + node.timing.ping_interval_s, self._keep_alive)
         if node.timing.lifetime_s:
             self._lifetime = node.wheel.schedule(now_s + node.timing.lifetime_s, self._grown_old)
-        self._watch_expiry(principal)
+        self._watch_expiry()
 
     def _first(self, data: bytes) -> None:
         """The first message of a connection that brought no credential: it must be `session.authenticate` alone."""
@@ -330,35 +338,41 @@ class Connection:
 
     # --- how long, and as what ---
 
-    def _watch_expiry(self, principal: Principal) -> None:
+    def _watch_expiry(self) -> None:
+        """Do what the time asks for, and look again when it will ask for more.
+
+        One place for all of it: a process that was paused may have slept through the warning, the hold and the grace.
+        """
+        node, principal = self._node, self.principal
         if self._expiry is not None:
             self._expiry.cancel()
-        left_s = principal.expires_at_s - self._node.clock_ms() / 1000
-        self._in(left_s - self._node.timing.margin_s, self._expires_soon)
-
-    def _in(self, seconds: float, then: Callable[[], None]) -> None:
-        node = self._node
-        self._expiry = node.wheel.schedule(node.clock_s() + max(0.0, seconds), then)
-
-    def _expires_soon(self) -> None:
-        principal = self.principal
-        assert principal is not None
-        self.notice("session.expiring", {"expires_at": rfc3339(int(principal.expires_at_s * 1000))})
-        self._in(principal.expires_at_s - self._node.clock_ms() / 1000, self._expired)
-
-    def _expired(self) -> None:
-        """Hold it: nothing is handed to the socket that its bearer may not read now; only a new token helps."""
-        self._held = True
-        self._hand_over_nothing()
-        self._in(self._node.timing.grace_s, self._not_renewed)
+            self._expiry = None
+        if self._closing or principal is None:
+            return
+        timing = node.timing
+        left_s = principal.expires_at_s - node.clock_ms() / 1000
+        if left_s > timing.margin_s:
+            next_s = left_s - timing.margin_s
+        elif left_s > 0:
+            if not self._warned:
+                self._warned = True
+                self.notice("session.expiring", {"expires_at": rfc3339(int(principal.expires_at_s * 1000))})
+            next_s = left_s
+        elif left_s > -timing.grace_s:
+            # Held: nothing is handed to the socket that its bearer may not read now; only a new token helps.
+            self._held = True
+            self._hand_over_nothing()
+            next_s = left_s + timing.grace_s
+        else:
+            self.close(4401, "token_expired")
+            return
+        # A timer may be early by a hair: never look again at once.
+        self._expiry = node.wheel.schedule(node.clock_s() + max(next_s, 0.001), self._watch_expiry)
 
     def _hand_over_nothing(self) -> None:
         for subscription in self._subscriptions.values():
             self._node.hub.hold(subscription)
         self.outbox.withhold()
-
-    def _not_renewed(self) -> None:
-        self.close(4401, "token_expired")
 
     def _renew(self, request: Request, params: sessions.Renew, principal: Principal) -> None:
         node = self._node
@@ -412,7 +426,8 @@ class Connection:
         self.principal = principal
         node.connections.add(self, principal)
         if principal.expires_at_s != before.expires_at_s:
-            self._watch_expiry(principal)
+            self._warned = False
+            self._watch_expiry()
         if principal.roles == before.roles and principal.grants == before.grants:
             return
         roles = [role for role in ROLES if role in principal.roles]
@@ -590,6 +605,8 @@ class Connection:
     def _end(self, code: int, reason: str) -> None:
         if self._closing or self._ws is None:
             return
+        if code in _NO_LONGER_READS:
+            self._hand_over_nothing()
         self._leave()
         self._node.closed[code] += 1
         self.outbox.flush()

@@ -1,0 +1,101 @@
+"""A server in the test's own event loop, with a clock that the test moves.
+
+For what happens at certain times. What must survive a process is tested with `serving.ServerProcess`.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from websockets.asyncio.client import connect
+
+from parley.config import load
+from parley.server import Clock, Server
+from parley.store import Store
+from parley.tokens import Issuer
+from tests.serving import PATIENCE_S, NativeClient
+
+
+class MovedClock(Clock):
+    """The real clock plus what the test has added."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self.added_s = 0.0
+
+    def unix_s(self) -> float:
+        return time.time() + self.added_s
+
+    def monotonic_s(self) -> float:
+        return self._loop.time() + self.added_s
+
+
+class HereServer:
+    """A running `Server`, and what a test does to it."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    @property
+    def ws_url(self) -> str:
+        return self.url.replace("http", "ws", 1) + "/ws"
+
+    @property
+    def now_s(self) -> float:
+        return self.server.clock.unix_s()
+
+    @property
+    def store(self) -> Store:
+        return self.server.store
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass as if the process had been stopped: no timer runs until the next turn of the loop."""
+        clock = self.server.clock
+        assert isinstance(clock, MovedClock)
+        clock.added_s += seconds
+
+    def move(self, seconds: float) -> None:
+        """Let time pass, and whatever it makes due happen."""
+        self.pause(seconds)
+        self.server.wheel.run_due(self.server.clock.monotonic_s())
+
+    def token(self, subject: str, *, roles: tuple[str, ...] = ("member",), ttl_s: float = 900, **claims: Any) -> str:
+        stated = {"type": "account", "sid": f"sid-{subject}", "jti": f"jti-{time.time_ns()}", "auth_time": self.now_s}
+        issuer = Issuer(self.server.keys.keyring.signing_key)
+        return issuer.issue(sub=subject, roles=list(roles), now_s=self.now_s, ttl_s=ttl_s, **(stated | claims))
+
+    @asynccontextmanager
+    async def native(self, token: str, **options: Any) -> AsyncIterator[NativeClient]:
+        async with connect(self.ws_url, subprotocols=["parley.v1", f"bearer.{token}"], **options) as socket:  # type: ignore[list-item]
+            yield NativeClient(socket)
+
+
+@asynccontextmanager
+async def serving(data: Path, *, demo: bool = False, **settings: Any) -> AsyncIterator[HereServer]:
+    """Serve from `data` for as long as the block lasts; keyword arguments are `PARLEY_…` settings."""
+    environ = {f"PARLEY_{name.upper()}": str(value) for name, value in settings.items()}
+    server = Server(load(environ=environ | {"PARLEY_PORT": "0", "PARLEY_DATA": str(data)}), MovedClock)
+    running = asyncio.ensure_future(server.run(demo=demo))
+    ready = asyncio.ensure_future(server.ready.wait())
+    await asyncio.wait((running, ready), return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        await running
+    try:
+        yield HereServer(server)
+    finally:
+        server.stop()
+        await asyncio.wait_for(running, PATIENCE_S)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Turn the loop until it is so."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            await asyncio.sleep(0.005)
