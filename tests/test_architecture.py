@@ -24,3 +24,10 @@ def test_tests_mirror_the_source() -> None:
     for folder in (ROOT / "tests").iterdir():
         if folder.name in floors and folder.is_dir():
             assert any(folder.rglob("test_*")), f"tests/{folder.name} has no test"
+
+
+def test_the_protocols_tables_are_those_of_the_code() -> None:
+    check = subprocess.run(
+        [sys.executable, ROOT / "tools" / "protocol-tables", "--check"], capture_output=True, text=True
+    )
+    assert check.returncode == 0, check.stderr

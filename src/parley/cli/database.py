@@ -33,3 +33,12 @@ def backup(given: Given, file: Path) -> None:
     from parley.store.opening import backup_database
 
     backup_database(given.settings.store_url, file, random_bytes=os.urandom)
+
+
+@db.command()
+@given
+def renew_epoch(given: Given) -> None:
+    """Begin a new epoch, after a backup was restored by other means: clients drop what they hold. Prints the epoch."""
+    from parley.store.opening import renew_epoch as renew
+
+    click.echo(renew(given.settings.store_url, random_bytes=os.urandom))
