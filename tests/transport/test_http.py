@@ -651,6 +651,8 @@ class TestBugs:
             "door": None,
             "admission": None,
             "sign_in": None,
+            "sessions": None,
+            "tickets": None,
             "jwks": dict,
             "origins": Origins(None, lambda: 8000, []),
             "addresses": Addresses([]),
