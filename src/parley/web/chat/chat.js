@@ -62,7 +62,11 @@ function run(parley, workspace) {
     account: () => accountDialog(workspace, { signOut: () => parley.logout(), keys: () => dialogs.keys() }, focusComposer),
   };
   const list = new RoomList(workspace, dialogs);
-  const people = new PeoplePane(workspace, () => pane("room"));
+  const people = new PeoplePane(workspace, () => {
+    pane("room");
+    if (!isNarrow()) frame.removeAttribute("data-people-toggled");
+    view.focusPeopleToggle();
+  });
   fill(frame, list.element, h("main", { class: "middle" }, strip, view.element), people.element);
   fill(app, frame);
 

@@ -35,6 +35,10 @@ const MEMBERS_MAX = 500;
 /** Somebody who started typing and was never heard to stop has stopped. */
 const TYPING_MS = 30_000;
 const UNREAD_MAX = 100;
+/** Messages that a room keeps when it is opened anew. */
+const HELD_MAX = 1000;
+/** Changes remembered for pages of history that are on their way; they arrive within seconds. */
+const CHANGES_MAX = 500;
 
 /** @extends {Emitter<RoomEvents>} */
 export class Room extends Emitter {
@@ -152,6 +156,7 @@ export class Room extends Emitter {
       // Before the room is live for the first time, that is yet to come by itself.
       if (this.#wasLive) void this.#catchUp();
     }
+    if (this.items.length > HELD_MAX) this.#shorten();
     this.#loading ??= this.#load().finally(() => (this.#loading = null));
     await this.#loading;
   }
@@ -178,6 +183,12 @@ export class Room extends Emitter {
     for (let pages = 0; this.unread > 0 && !this.isComplete && pages < 3 && this.items[0].message.seq > from; pages++) {
       await this.loadOlder();
     }
+  }
+
+  /** Who scrolled far back and went elsewhere begins at the end again: a room's whole history is not held for ever. */
+  #shorten() {
+    this.items = this.items.slice(-PAGE);
+    this.isComplete = false;
   }
 
   async loadOlder() {
@@ -388,7 +399,9 @@ export class Room extends Emitter {
 
   /** @param {Message} message */
   #change(message) {
+    this.#changed.delete(message.id);
     this.#changed.set(message.id, message);
+    if (this.#changed.size > CHANGES_MAX) this.#changed.delete(this.#changed.keys().next().value ?? "");
     const index = this.items.findIndex((item) => item.message.id === message.id);
     if (index < 0) return;
     this.items[index] = { key: message.id, message };

@@ -97,6 +97,10 @@ export class RoomView {
     return this.#composer.hidden ? this.#title : /** @type {HTMLElement|null} */ (this.#composer.querySelector("textarea"));
   }
 
+  focusPeopleToggle() {
+    this.#people.focus();
+  }
+
   close() {
     this.#leave();
     this.#abort.abort();
@@ -292,10 +296,11 @@ export class RoomView {
 
   #drawTyping() {
     const names = [...(this.#room?.typing.values() ?? [])].map(({ name }) => name);
+    const say = (/** @type {import("../elements/dom.js").Child[]} */ ...words) => fill(this.#typing, dots(), h("span", null, ...words));
     if (names.length === 0) fill(this.#typing);
-    else if (names.length === 1) fill(this.#typing, dots(), bdi(names[0]), " is typing");
-    else if (names.length === 2) fill(this.#typing, dots(), bdi(names[0]), " and ", bdi(names[1]), " are typing");
-    else fill(this.#typing, dots(), "Several people are typing");
+    else if (names.length === 1) say(bdi(names[0]), " is typing");
+    else if (names.length === 2) say(bdi(names[0]), " and ", bdi(names[1]), " are typing");
+    else say("Several people are typing");
   }
 
   #drawPill() {

@@ -46,8 +46,10 @@ export function openDialog(options, body) {
   dialog.addEventListener("close", () => {
     dialog.remove();
     options.closed?.();
+    const focused = document.activeElement;
     const target = opener instanceof HTMLElement && opener.isConnected && opener !== document.body ? opener : options.returnTo?.();
-    if (target) giveFocus(target);
+    // This event comes late: what took the focus meanwhile keeps it.
+    if (target && (focused === target || focused === document.body || focused === null)) giveFocus(target);
   });
   // A click beside the dialog, begun there too (not a selection dragged out of it), closes it.
   dialog.addEventListener("pointerdown", (event) => {
