@@ -78,7 +78,7 @@ def subscribe(
             for event in onward:
                 if not subscription.is_live:
                     break
-                reader.outbox.put(reader.encoder.event(event))
+                reader.outbox.put_events(reader.encoder.event(event), subscription, event.seq - 1)
         finally:
             over()
 
@@ -94,9 +94,8 @@ def follow(
 ) -> None:
     """Take up a subscription that was held: give what it missed from the log, page by page, then what is live.
 
-    At the socket's own pace: the next page is read once the last one has drained, so catching up is never too slow a
-    reader. Rights are those of each read: where they are gone, the subscription ends. `over` is called once it is live,
-    or not to be.
+    At the socket's own pace, one page of one room at a time: catching up is never too slow a reader. Rights are those
+    of each read: where they are gone, the subscription ends. `over` is called once it is live, or not to be.
     """
     mine = subscription.follows = object()
     reader, room = subscription.reader, subscription.room
@@ -106,19 +105,23 @@ def follow(
 
     def next_page() -> None:
         if not is_ours():
+            reader.outbox.page_read()
             over()
             return
         joining = hub.listen(room)
 
         def answered(outcome: Outcome) -> None:
-            if not is_ours():
-                hub.cancel(joining)
-                over()
-            elif isinstance(outcome, BaseException):
-                hub.cancel(joining)
-                refused(outcome)
-            else:
-                take(outcome.reply, joining)
+            try:
+                if not is_ours():
+                    hub.cancel(joining)
+                    over()
+                elif isinstance(outcome, BaseException):
+                    hub.cancel(joining)
+                    refused(outcome)
+                else:
+                    take(outcome.reply, joining)
+            finally:
+                reader.outbox.page_read()
 
         read(Subscribe(room=room, after=subscription.told), answered)
 
@@ -136,12 +139,12 @@ def follow(
         give(page.reply["events"])
         if not page.reply["complete"]:
             hub.cancel(joining)
-            reader.outbox.when_drained(next_page)
+            reader.outbox.next_page(next_page)
             return
         onward = hub.finish(joining, subscription, page.reply["seq"], public=page.public)
         if onward is None:
             hub.cancel(joining)
-            next_page()
+            reader.outbox.next_page(next_page)
             return
         subscription.follows = None
         give(onward)
@@ -154,6 +157,6 @@ def follow(
         if events:
             before, subscription.told = subscription.told, events[-1].seq
             encoder = reader.encoder
-            reader.outbox.put_events(b"".join(map(encoder.event, events)), subscription, before)
+            reader.outbox.put_events(b"".join(map(encoder.event, events)), subscription, before, asked=True)
 
-    next_page()
+    reader.outbox.next_page(next_page)

@@ -5,6 +5,7 @@ limit of bytes; beyond it the reader is too slow and is told so by `overflow`. D
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -43,9 +44,10 @@ class Outbox:
         "_asked",
         "_bytes",
         "_bytes_max",
-        "_drained",
         "_events",
         "_overflow",
+        "_page_under_way",
+        "_pages",
         "_sink",
         "_turn",
         "_waiting",
@@ -61,7 +63,8 @@ class Outbox:
         self._bytes = 0
         self._asked = 0  # bytes of large answers that may be unsent still
         self._events: list[tuple[int, Place, int]] = []  # index of a frame that waits, whose it is, the seq before it
-        self._drained: Callable[[], None] | None = None
+        self._pages: deque[Callable[[], None]] | None = None  # those who wait to read on
+        self._page_under_way = False
         self.congested = False
 
     def put(self, frame: bytes) -> None:
@@ -84,8 +87,13 @@ class Outbox:
             self._asked += len(frame)
         self.put(frame)
 
-    def put_events(self, frames: bytes, place: Place, before: int) -> None:
-        """Queue events of one room; `before` is the `seq` that the reader had been told before them."""
+    def put_events(self, frames: bytes, place: Place, before: int, *, asked: bool = False) -> None:
+        """Queue events of one room; `before` is the `seq` that the reader had been told before them.
+
+        `asked`: a page of what it missed, which as a large answer is not held against its reader.
+        """
+        if asked:
+            self._asked += len(frames)
         self._events.append((len(self._waiting), place, before))
         self.put(frames)
 
@@ -101,12 +109,24 @@ class Outbox:
         self._bytes = sum(map(len, self._waiting))
         self._events = []
 
-    def when_drained(self, then: Callable[[], None]) -> None:
-        """Call `then` once the socket drains: at once where it does. The last one asked for counts."""
-        if self.congested:
-            self._drained = then
-        else:
-            then()
+    def next_page(self, read: Callable[[], None]) -> None:
+        """Call `read` once the socket drains and no other page is under way: whoever reads ends with `page_read`.
+
+        So a reader that missed much in many rooms gets one page after the other, at the pace of its socket.
+        """
+        if self._pages is None:
+            self._pages = deque()
+        self._pages.append(read)
+        self._read_on()
+
+    def page_read(self) -> None:
+        self._page_under_way = False
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if self._pages and not self._page_under_way and not self.congested:
+            self._page_under_way = True
+            self._pages.popleft()()
 
     def flush(self) -> None:
         """Write what waits, unless the socket does not drain."""
@@ -130,14 +150,12 @@ class Outbox:
         self.congested = False
         self._asked = min(self._asked, self._bytes)
         self.flush()
-        if not self.congested and self._drained is not None:
-            then, self._drained = self._drained, None
-            then()
+        self._read_on()
 
     def discard(self) -> None:
         self._waiting = []
         self._events = []
-        self._drained = None
+        self._pages = None
         self._bytes = 0
 
     def __repr__(self) -> str:

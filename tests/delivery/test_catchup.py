@@ -1,0 +1,630 @@
+"""Replay and live, joined: whatever overtakes what, a reader is told the log from where it was, once and in order."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from parley.delivery import catchup
+from parley.delivery.catchup import READS_MAX
+from parley.delivery.hub import Subscription
+from parley.domain.errors import Refusal
+from parley.domain.events import Event, Signal
+from parley.domain.ports import Decision
+from parley.domain.replay import Subscribe, Subscribed
+from tests.delivery.scene import ROOM, Recorder, Scene
+
+EPOCH = "epoch"
+
+
+class Frames:
+    """An encoder whose frames are JSON lines."""
+
+    def event(self, event: Event) -> bytes:
+        return line(event=event.seq)
+
+    def signal(self, signal: Signal) -> bytes:
+        return line(signal=signal.type)
+
+
+def line(**told: Any) -> bytes:
+    return json.dumps(told).encode() + b"\n"
+
+
+class Asked:
+    """One reading of the log that is under way; `follows` where it is for a subscription that was held."""
+
+    def __init__(self, params: Subscribe, got: Callable[[Any], None], *, follows: bool = False) -> None:
+        self.params = params
+        self.got = got
+        self.follows = follows
+
+
+class Client(Recorder):
+    """What a connection does about subscriptions, and what its client then sees in the order of the socket."""
+
+    def __init__(self, scene: Scene, subject: str) -> None:
+        super().__init__(scene.turn, Frames(), subject)
+        self.scene = scene
+        self.is_open = True
+        self.is_held = False
+        self.stranded_in: list[Subscription] = []
+        self.live: Subscription | None = None
+        self.asked: list[Asked] = []
+        self.overs = 0
+
+    def subscribe(self, after: int | None, epoch: str | None) -> None:
+        params = Subscribe(room=ROOM, after=after, epoch=epoch)
+        catchup.subscribe(
+            self.scene.hub,
+            self,
+            params,
+            lambda page, got: self.asked.append(Asked(page, got)),
+            lambda: self.reads,
+            self._answered,
+            self._over,
+        )
+
+    @property
+    def reads(self) -> bool:
+        return self.is_open and not self.is_held
+
+    def write(self, data: bytes) -> None:
+        assert not (self.is_held and b'"event"' in data), "a held client was handed an event"
+        super().write(data)
+
+    def hold(self) -> None:
+        """What a connection does at the expiry of its token."""
+        self.is_held = True
+        for subscription in self.subscriptions:
+            self.scene.hub.hold(subscription)
+        self.outbox.withhold()
+
+    def release(self) -> None:
+        if self.is_held:
+            self.is_held = False
+            for subscription in list(self.subscriptions):
+                self.follow(subscription)
+
+    def follow(self, subscription: Subscription) -> None:
+        if self.reads and not subscription.is_live:
+            catchup.follow(
+                self.scene.hub,
+                subscription,
+                lambda page, got: self.asked.append(Asked(page, got, follows=True)),
+                lambda: self.reads,
+            )
+
+    def stranded(self, subscription: Subscription) -> None:
+        self.stranded_in.append(subscription)
+
+    def try_again(self) -> None:
+        stranded, self.stranded_in = self.stranded_in, []
+        for subscription in stranded:
+            self.follow(subscription)
+
+    def _answered(self, subscription: Subscription | None, outcome: Any) -> None:
+        self.live = subscription
+        self.subscriptions = [subscription] if subscription else []
+        if isinstance(outcome, Refusal):
+            self.outbox.put(line(refused=outcome.code))
+        else:
+            told = {**outcome, "events": [event.seq for event in outcome["events"]]}
+            self.outbox.put(line(answer=told, live=subscription is not None))
+
+    def _over(self) -> None:
+        self.overs += 1
+
+    def subscription_ended(self, subscription: Subscription, reason: str) -> None:
+        self.live = None
+        self.subscriptions = []
+        self.outbox.put(line(ended=reason))
+
+    def unsubscribe(self) -> None:
+        if self.live is not None:
+            self.scene.hub.unsubscribe(self.live)
+            self.live, self.subscriptions = None, []
+            self.outbox.put(line(ended="unsubscribed"))
+
+    def close(self) -> None:
+        self.is_open = False
+        self.unsubscribe()
+
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        return [json.loads(each) for each in b"".join(self.writes).splitlines()]
+
+
+class Store:
+    """Who may read what, as of any head of the log: what `domain/replay.py` decides, on a list."""
+
+    page_max = 4
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+
+    def role(self, subject: str, head: int) -> tuple[str | None, bool]:
+        """The subject's role, and whether it is banned."""
+        role, banned = None, False
+        for event in self.log(head):
+            if event.data.get("member", {}).get("subject") == subject:
+                role = None if event.type in ("member.removed", "member.left") else event.data["member"]["role"]
+                banned = bool(event.data.get("banned")) and role is None
+        return role, banned
+
+    def public(self, head: int) -> bool:
+        views = [event.data["room"] for event in self.log(head) if event.type == "room.updated"]
+        return not views or views[-1]["visibility"] == "public"
+
+    def may_read(self, subject: str, head: int) -> bool:
+        role, banned = self.role(subject, head)
+        return not banned and (role is not None or self.public(head))
+
+    def log(self, head: int | None = None) -> list[Event]:
+        return self.scene.logs.events.get(ROOM, [])[:head]
+
+    def decide(self, subject: str, p: Subscribe, head: int) -> Any:
+        if not self.may_read(subject, head):
+            return Refusal("not_found")
+        reset = complete = True
+        if p.after is None and p.epoch in (None, EPOCH):
+            events, reset = [], False
+        elif p.epoch not in (None, EPOCH) or (p.after or 0) > head:
+            events = self.log(head)[-self.page_max :]
+        else:
+            reset = False
+            events = self.log(head)[p.after or 0 :][: self.page_max]
+            complete = (p.after or 0) + len(events) >= head
+        reply = {
+            "room": ROOM,
+            "epoch": EPOCH,
+            "seq": head if complete else events[-1].seq,
+            "events": events,
+            "complete": complete,
+            "reset": reset,
+        }
+        return Decision(Subscribed(reply, self.role(subject, head)[0], self.public(head)))
+
+    def answer(self, client: Client, n: int, head: int) -> None:
+        asked = client.asked.pop(n)
+        asked.got(self.decide(client.subject, asked.params, head))
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+@pytest.fixture
+def store(scene: Scene) -> Store:
+    return Store(scene)
+
+
+def answer(store: Store, client: Client, head: int | None = None) -> None:
+    store.answer(client, 0, store.scene.logs.head() if head is None else head)
+
+
+def told_after_a_turn(scene: Scene, client: Client) -> list[dict[str, Any]]:
+    scene.loop.run()
+    return client.told
+
+
+def live_reply(events: list[int], seq: int) -> dict[str, Any]:
+    reply = {"room": ROOM, "epoch": EPOCH, "seq": seq, "events": events, "complete": True, "reset": False}
+    return {"answer": reply, "live": True}
+
+
+def test_a_replay_is_followed_by_what_is_live(scene: Scene, store: Store) -> None:
+    for _ in range(3):
+        scene.logs.add()
+    client = Client(scene, "ada")
+    client.subscribe(1, None)
+    answer(store, client)
+    scene.happen()
+    assert told_after_a_turn(scene, client) == [live_reply([2, 3], 3), {"event": 4}]
+    assert client.overs == 1
+
+
+def test_without_after_there_is_no_replay_but_everything_from_here(scene: Scene, store: Store) -> None:
+    scene.logs.add()
+    client = Client(scene, "ada")
+    client.subscribe(None, None)
+    answer(store, client)
+    scene.happen()
+    assert told_after_a_turn(scene, client) == [live_reply([], 1), {"event": 2}]
+
+
+def test_what_happens_while_the_log_is_read_follows_the_answer(scene: Scene, store: Store) -> None:
+    scene.subscribed("ben")
+    client = Client(scene, "ada")
+    client.subscribe(0, None)
+    scene.happen()
+    scene.happen()
+    answer(store, client, head=1)
+    scene.happen()
+    assert told_after_a_turn(scene, client) == [live_reply([1], 1), {"event": 2}, {"event": 3}]
+
+
+def test_a_page_never_holds_more_than_the_store_put_into_it(scene: Scene, store: Store) -> None:
+    scene.subscribed("ben")
+    for _ in range(Store.page_max):
+        scene.happen()
+    client = Client(scene, "ada")
+    client.subscribe(0, None)
+    scene.happen()
+    answer(store, client, head=Store.page_max)
+    first = told_after_a_turn(scene, client)[0]["answer"]
+    assert (len(first["events"]), first["seq"]) == (Store.page_max, Store.page_max)
+
+
+def test_a_page_that_does_not_reach_the_head_subscribes_nothing(scene: Scene, store: Store) -> None:
+    for _ in range(Store.page_max + 1):
+        scene.logs.add()
+    client = Client(scene, "ada")
+    client.subscribe(0, None)
+    answer(store, client)
+    told = told_after_a_turn(scene, client)
+    assert told[0]["answer"]["complete"] is False
+    assert told[0]["live"] is False
+    assert scene.hub.rooms == {}
+    assert client.overs == 1
+
+
+def test_a_refusal_subscribes_nothing_and_ends_what_was_there(scene: Scene, store: Store) -> None:
+    client = Client(scene, "ada")
+    client.subscribe(None, None)
+    answer(store, client)
+    scene.logs.add("member.removed", {"member": {"subject": "ada"}, "banned": True})
+    client.subscribe(None, None)
+    answer(store, client)
+    assert told_after_a_turn(scene, client)[1:] == [{"refused": "not_found"}]
+    assert scene.hub.rooms == {}
+    assert client.overs == 2
+
+
+def test_one_that_is_removed_while_the_log_is_read_is_not_let_in(scene: Scene, store: Store) -> None:
+    scene.subscribed("ben")
+    client = Client(scene, "ada")
+    client.subscribe(0, None)
+    scene.happen_to("member.removed", "ada", banned=True)
+    answer(store, client, head=0)  # read before
+    assert told_after_a_turn(scene, client) == []
+    answer(store, client)
+    assert told_after_a_turn(scene, client) == [{"refused": "not_found"}]
+
+
+def test_others_joining_meanwhile_make_nobody_read_anew(scene: Scene, store: Store) -> None:
+    scene.subscribed("ben")
+    client = Client(scene, "ada")
+    client.subscribe(0, None)
+    scene.happen_to("member.joined", "cy")
+    answer(store, client, head=0)
+    assert told_after_a_turn(scene, client) == [live_reply([], 0), {"event": 1}]
+
+
+def test_a_read_that_is_overtaken_again_and_again_ends_as_unavailable(scene: Scene, store: Store) -> None:
+    scene.subscribed("ben")
+    scene.happen()
+    client = Client(scene, "ada")
+    client.subscribe(0, None)
+    for _ in range(READS_MAX):
+        answer(store, client, head=0)
+    assert told_after_a_turn(scene, client) == [{"refused": "unavailable"}]
+    assert client.overs == 1
+    assert not client.asked
+
+
+def test_a_connection_that_ended_meanwhile_is_left_alone(scene: Scene, store: Store) -> None:
+    came: list[Subscription] = []
+    scene.hub.came = came.append
+    client = Client(scene, "ada")
+    client.subscribe(0, None)
+    client.close()
+    answer(store, client)
+    assert came == []
+    assert scene.hub.rooms == {}
+    assert client.live is None
+    assert client.overs == 1
+
+
+def test_a_connection_that_what_was_due_has_ended_is_left_alone(scene: Scene, store: Store) -> None:
+    scene.subscribed("ben")
+    client = Client(scene, "ada")
+    client.subscribe(0, None)
+    scene.happen()
+    scene.due = client.close
+    answer(store, client)
+    assert list(scene.hub.rooms[ROOM].by_subject) == ["ben"]
+    assert client.live is None
+
+
+def test_an_answer_that_unsubscribes_is_followed_by_nothing(scene: Scene, store: Store) -> None:
+    class Full(Client):
+        def _answered(self, subscription: Subscription | None, outcome: Any) -> None:
+            super()._answered(subscription, outcome)
+            self.unsubscribe()
+
+    scene.subscribed("ben")
+    client = Full(scene, "ada")
+    client.subscribe(0, None)
+    scene.happen()
+    answer(store, client, head=0)
+    assert told_after_a_turn(scene, client)[1:] == [{"ended": "unsubscribed"}]
+
+
+# --- Held, and released ----------------------------------------------------------------------------------------------
+
+
+def subscribed(scene: Scene, store: Store, subject: str = "ada") -> Client:
+    client = Client(scene, subject)
+    client.subscribe(None, None)
+    answer(store, client)
+    scene.loop.run()
+    client.writes.clear()
+    return client
+
+
+def test_what_a_held_reader_missed_is_given_page_by_page_as_its_socket_drains(scene: Scene, store: Store) -> None:
+    client = subscribed(scene, store)
+    client.hold()
+    for _ in range(Store.page_max * 2 + 1):
+        scene.happen()
+    scene.loop.run()
+    client.release()
+    client.on_write = client.stuck
+    for told in (4, 8, 9):
+        assert len(client.asked) == 1
+        answer(store, client)
+        scene.loop.run()
+        assert client.told == [{"event": seq} for seq in range(1, told + 1)]
+        client.drained()
+    client.on_write = lambda: None
+    client.drained()
+    scene.happen()
+    assert told_after_a_turn(scene, client)[-1] == {"event": 10}
+
+
+def test_one_page_of_one_room_is_under_way_at_a_time(scene: Scene, store: Store) -> None:
+    client = subscribed(scene, store)
+    others = []
+    for room in ("attic", "cellar"):
+        subscription = scene.subscribe(client, room=room)
+        others.append(subscription)
+    client.hold()
+    client.release()
+    rooms = []
+    while client.asked:
+        (asked,) = client.asked
+        rooms.append(asked.params.room)
+        client.asked.clear()
+        page = {"events": [], "complete": True, "seq": 0}
+        asked.got(Decision(Subscribed(page, "member", True)))
+    assert rooms == [ROOM, "attic", "cellar"]
+    assert all(subscription.is_live for subscription in client.subscriptions)
+
+
+def test_catching_up_is_never_too_slow_a_reader(scene: Scene, store: Store) -> None:
+    client = Client(scene, "ada")
+    client.outbox = type(client.outbox)(client, scene.turn, 10, client._overflow)
+    client.subscribe(None, None)
+    answer(store, client)
+    scene.loop.run()
+    client.hold()
+    for _ in range(Store.page_max + 1):
+        scene.happen()
+    client.release()
+    client.stuck()
+    answer(store, client)
+    assert client.overflows == 0
+    client.drained()
+    answer(store, client)
+    scene.loop.run()
+    assert client.told[-1] == {"event": 5}
+
+
+def test_events_that_waited_are_taken_back_and_answers_are_not(scene: Scene, store: Store) -> None:
+    client = subscribed(scene, store)
+    client.stuck()
+    scene.happen()
+    scene.loop.run()
+    client.outbox.put(line(answer=None, live=False))
+    scene.happen()
+    scene.loop.run()
+    client.hold()
+    client.drained()
+    assert client.told == [{"answer": None, "live": False}]
+    client.release()
+    answer(store, client)
+    assert told_after_a_turn(scene, client)[1:] == [{"event": 1}, {"event": 2}]
+
+
+def test_what_followed_an_answer_from_memory_is_taken_back_too(scene: Scene, store: Store) -> None:
+    scene.subscribed("ben")
+    client = Client(scene, "ada")
+    client.subscribe(0, None)
+    scene.happen()
+    scene.happen()
+    client.stuck()
+    answer(store, client, head=1)
+    client.hold()
+    client.drained()
+    assert client.told == [live_reply([1], 1)]
+    client.release()
+    answer(store, client)
+    assert told_after_a_turn(scene, client)[1:] == [{"event": 2}]
+
+
+# --- Everything at random ---------------------------------------------------------------------------------------------
+
+SUBJECTS = ("ada", "ben")
+
+
+class Joined(RuleBasedStateMachine):
+    """A log that grows, a bus that does as it likes, reads that are old or new, and clients that come and go."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.scene = Scene()
+        self.scene.logs.page_max = 3
+        self.store = Store(self.scene)
+        self.clients = [Client(self.scene, subject) for subject in (*SUBJECTS, "ada")]
+
+    # --- the log ---
+
+    @rule(heard=st.booleans())
+    def somebody_speaks(self, heard: bool) -> None:
+        self._add("message.created", {}, heard)
+
+    @rule(
+        subject=st.sampled_from((*SUBJECTS, "cy")),
+        kind=st.sampled_from(["member.joined", "member.left", "member.removed", "member.role_changed"]),
+        role=st.sampled_from(["member", "owner"]),
+        banned=st.booleans(),
+        heard=st.booleans(),
+    )
+    def somebody_changes(self, subject: str, kind: str, role: str, banned: bool, heard: bool) -> None:
+        data = {"member": {"subject": subject, "role": role}}
+        if kind == "member.removed":
+            data["banned"] = banned  # type: ignore[assignment]
+        was_member = self.store.role(subject, self.scene.logs.head())[0] is not None
+        if was_member == (kind != "member.joined") or (kind == "member.removed" and banned):
+            self._add(kind, data, heard)
+
+    @rule(visibility=st.sampled_from(["public", "private"]), heard=st.booleans())
+    def the_room_changes(self, visibility: str, heard: bool) -> None:
+        self._add("room.updated", {"room": {"visibility": visibility}}, heard)
+
+    def _add(self, kind: str, data: dict[str, Any], heard: bool) -> None:
+        event = self.scene.logs.add(kind, data)
+        if heard:
+            self.scene.hub.publish([event])
+
+    # --- the bus, the poll, the store ---
+
+    @rule(data=st.data())
+    def the_bus_brings_something(self, data: st.DataObject) -> None:
+        head = self.scene.logs.head()
+        if head:
+            first = data.draw(st.integers(max(1, head - 5), head))
+            last = data.draw(st.integers(first, head))
+            self.scene.hub.publish(self.scene.logs.events[ROOM][first - 1 : last])
+
+    @rule()
+    def the_poll_looks(self) -> None:
+        self.scene.poll()
+
+    @precondition(lambda self: self.scene.logs.asked)
+    @rule(behind=st.integers(0, 3), fails=st.booleans())
+    def what_was_missed_is_read(self, behind: int, fails: bool) -> None:
+        if fails:
+            self.scene.logs.fail()
+        else:
+            self.scene.logs.answer(as_of=max(0, self.scene.logs.head() - behind))
+
+    @rule(n=st.integers(0, 2), which=st.integers(0, 5), behind=st.integers(0, 4))
+    def a_client_is_answered(self, n: int, which: int, behind: int) -> None:
+        client = self.clients[n]
+        if client.asked and behind == 4:
+            client.asked.pop(which % len(client.asked)).got(Refusal("unavailable"))
+        elif client.asked:
+            head = max(0, self.scene.logs.head() - behind)
+            self.store.answer(client, which % len(client.asked), head)
+
+    # --- the clients ---
+
+    @rule(n=st.integers(0, 2), data=st.data())
+    def a_client_subscribes(self, n: int, data: st.DataObject) -> None:
+        client = self.clients[n]
+        if any(not asked.follows for asked in client.asked):
+            return  # one at a time: its connection keeps the order
+        after = data.draw(st.none() | st.integers(0, self.scene.logs.head() + 1))
+        client.subscribe(after, data.draw(st.sampled_from([None, None, EPOCH, "another"])))
+
+    @rule(n=st.integers(0, 2))
+    def a_client_unsubscribes(self, n: int) -> None:
+        if all(asked.follows for asked in self.clients[n].asked):
+            self.clients[n].unsubscribe()
+
+    @rule(n=st.integers(0, 2))
+    def a_token_expires(self, n: int) -> None:
+        self.clients[n].hold()
+
+    @rule(n=st.integers(0, 2))
+    def a_token_is_renewed(self, n: int) -> None:
+        self.clients[n].release()
+
+    @rule(n=st.integers(0, 2))
+    def a_stranded_client_tries_again(self, n: int) -> None:
+        self.clients[n].try_again()
+
+    @rule(n=st.integers(0, 2))
+    def a_socket_stops_draining(self, n: int) -> None:
+        self.clients[n].stuck()
+
+    @rule(n=st.integers(0, 2))
+    def a_socket_drains_again(self, n: int) -> None:
+        self.clients[n].drained()
+
+    @rule()
+    def the_loop_turns(self) -> None:
+        self.scene.loop.turn()
+
+    # --- what must hold ---
+
+    @invariant()
+    def nobody_is_told_a_gap_a_repeat_or_what_comes_after_an_end(self) -> None:
+        if hasattr(self, "clients"):
+            for client in self.clients:
+                self.check(client)
+
+    def check(self, client: Client) -> int | None:
+        """Walk what the client was told; returns the last seq of a subscription that is live, else None."""
+        at: int | None = None
+        for told in client.told:
+            if "event" in told:
+                assert at is not None, "an event without a subscription"
+                assert told["event"] == at + 1
+                at += 1
+            elif "answer" in told:
+                reply = told["answer"]
+                events = reply["events"]
+                if events:
+                    assert events == list(range(events[0], reply["seq"] + 1))
+                at = reply["seq"] if told["live"] else None
+            elif "ended" in told or "refused" in told:
+                at = None
+        return at
+
+    def teardown(self) -> None:
+        if not hasattr(self, "clients"):
+            return
+        scene, head = self.scene, self.scene.logs.head()
+        for client in self.clients:
+            client.release()
+        for _ in range(100):
+            for client in self.clients:
+                client.try_again()
+                while client.asked:
+                    self.store.answer(client, 0, head)
+                client.drained()
+            scene.poll()
+            scene.logs.answer_all()
+            scene.loop.run()
+        for client in self.clients:
+            at = self.check(client)
+            assert at in (None, head)
+            assert not client.asked
+            assert (at is None) == (client.live is None)
+            if client.live is not None:
+                assert self.store.may_read(client.subject, head), "one that may not read is still subscribed"
+                assert client.live.role == self.store.role(client.subject, head)[0]
+            client.close()
+        assert scene.hub.rooms == {}
+
+
+TestJoined = Joined.TestCase
+TestJoined.settings = settings(derandomize=True, max_examples=150, stateful_step_count=40, deadline=None)
