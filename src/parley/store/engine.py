@@ -105,6 +105,14 @@ class Engine(ABC):
         """Insert rows of one kind at once."""
 
     @abstractmethod
+    def update_text(self, table: Table, columns: Sequence[str], *, keys: int) -> str:
+        """The text of an update for `update`; the first `keys` of the columns are the primary key."""
+
+    @abstractmethod
+    def update(self, cursor: Cursor, text: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Write these columns of many rows at once."""
+
+    @abstractmethod
     def keys_clause(self, columns: Sequence[ColumnElement[Any]]) -> tuple[FromClause, ColumnElement[bool]]:
         """Many keys as something to join with, and the condition of the join; `keys_parameters` fills it."""
 

@@ -25,6 +25,7 @@ from sqlalchemy import (
     func,
     select,
     text,
+    update,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.dialects.postgresql import psycopg as sqlalchemy_psycopg
@@ -175,10 +176,7 @@ class PostgreSQL(Engine):
         return [each.fetchall() for each in asking]
 
     def insert_text(self, table: Table, *, replacing: bool) -> str:
-        # One parameter for all rows, as JSON: the driver would adapt each value of each row in Python.
-        described = [column(each.name, each.type) for each in table.c]
-        rows = func.json_to_recordset(bindparam("rows", type_=JSON)).table_valued(*described)
-        given = rows.render_derived(with_types=True)
+        given = _given(table, table.c.keys())
         statement = insert(table).from_select(table.c.keys(), select(*given.c))
         if replacing:
             others = {each.name: statement.excluded[each.name] for each in table.c if not each.primary_key}
@@ -187,6 +185,15 @@ class PostgreSQL(Engine):
 
     def insert(self, cursor: Cursor, text: str, rows: Sequence[Row]) -> None:
         cursor.execute(text, {"rows": msgspec.json.encode(rows).decode()})
+
+    def update_text(self, table: Table, columns: Sequence[str], *, keys: int) -> str:
+        given = _given(table, columns)
+        statement = update(table).where(*(table.c[name] == given.c[name] for name in columns[:keys]))
+        return self.compile(statement.values({name: given.c[name] for name in columns[keys:]}))[0]
+
+    def update(self, cursor: Cursor, text: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        given = [dict(zip(columns, row, strict=True)) for row in rows]
+        cursor.execute(text, {"rows": msgspec.json.encode(given).decode()})
 
     def keys_clause(self, columns: Sequence[ColumnElement[Any]]) -> tuple[FromClause, ColumnElement[bool]]:
         names = [f"key_{i}" for i in range(len(columns))]
@@ -212,6 +219,13 @@ class PostgreSQL(Engine):
 
     def heads_beyond(self, cursor: Cursor, heads: Mapping[str, int]) -> list[tuple[str, int]]:
         return _HEADS.run(self, cursor, {"rooms": list(heads), "seqs": list(heads.values())})
+
+
+def _given(table: Table, columns: Sequence[str]) -> FromClause:
+    """Many rows as one parameter, in JSON: the driver would adapt each value of each row in Python."""
+    described = [column(name, table.c[name].type) for name in columns]
+    rows = func.json_to_recordset(bindparam("rows", type_=JSON)).table_valued(*described, name="given")
+    return rows.render_derived(with_types=True)
 
 
 _HAS_VERSION: Final = "SELECT to_regclass('alembic_version') IS NOT NULL"

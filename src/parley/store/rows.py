@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeVar
 
 from msgspec.structs import astuple, fields
-from sqlalchemy import Boolean, bindparam, delete, select, update
+from sqlalchemy import Boolean, bindparam, delete, select
 
 from parley.domain.accounts import Account
 from parley.domain.messages import Message
@@ -47,6 +47,7 @@ class Kind:
         names = [field.name for field in fields(kind)]
         assert names == list(table.c.keys()), f"{kind.__name__} and its table differ"
         self.kind: Final = kind
+        self._table: Final = table
         self.columns: Final = names
         self.key_of: Final[Callable[[Any], Key]] = attrgetter(*kind.KEY)
         self.other_key_of: Final = _OTHER_KEYS.get(kind)
@@ -66,7 +67,7 @@ class Kind:
         self.insert_text: Final = engine.insert_text(table, replacing=False)
         self.put_text: Final = engine.insert_text(table, replacing=True)
         self._delete: Final = engine.compile(delete(table).where(*(key == bindparam(key.name) for key in keys)))
-        self._updates: Final[dict[tuple[int, ...], tuple[str, dict[str, Any]]]] = {}
+        self._updates: Final[dict[tuple[int, ...], str]] = {}
 
     def make(self, values: tuple[Any, ...]) -> Row:
         row = self.kind(*values)
@@ -85,25 +86,14 @@ class Kind:
         text, _ = self._delete
         cursor.executemany(text, [self.named(key) for key in keys])
 
-    def update(self, cursor: Cursor, changed: tuple[int, ...], rows: Iterable[tuple[Key, tuple[Any, ...]]]) -> None:
-        """Write the columns at the places `changed` of rows given as (key, all values)."""
+    def update(self, cursor: Cursor, changed: tuple[int, ...], rows: Iterable[tuple[Any, ...]]) -> None:
+        """Write the columns at the places `changed` of rows given as all their values, in one statement."""
+        places = [*self._key_at, *changed]
+        names = [self.columns[i] for i in places]
         text = self._updates.get(changed)
-        table = TABLES[self.kind]
         if text is None:
-            text = self._updates[changed] = self._engine.compile(
-                update(table)
-                .where(*(table.c[name] == bindparam(f"key_{name}") for name in self.kind.KEY))
-                .values({self.columns[i]: bindparam(f"to_{self.columns[i]}") for i in changed})
-            )
-        keys = [f"key_{name}" for name in self.kind.KEY]
-        parameters = [
-            {
-                **dict(zip(keys, key if self.width > 1 else (key,), strict=True)),
-                **{f"to_{self.columns[i]}": values[i] for i in changed},
-            }
-            for key, values in rows
-        ]
-        cursor.executemany(text[0], parameters)
+            text = self._updates[changed] = self._engine.update_text(self._table, names, keys=self.width)
+        self._engine.update(cursor, text, names, [tuple(values[i] for i in places) for values in rows])
 
 
 class Asking(NamedTuple):
@@ -305,12 +295,12 @@ class Rows:
         # Only columns that changed are written: what another process set in the others stays.
         rows, stored = self._rows[about.kind], self._stored[about.kind]
         every = tuple(range(len(about.columns)))
-        alike: dict[tuple[int, ...], list[tuple[Key, tuple[Any, ...]]]] = {}
+        alike: dict[tuple[int, ...], list[tuple[Any, ...]]] = {}
         for key in keys:
             now, before = astuple(rows[key]), stored.get(key)
             changed = every if before is None else tuple(i for i in every if now[i] != before[i])
             if changed:
-                alike.setdefault(changed, []).append((key, now))
+                alike.setdefault(changed, []).append(now)
             stored[key] = now
         for changed, same in alike.items():
             about.update(self.cursor, changed, same)

@@ -8,13 +8,25 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 from msgspec.structs import astuple
-from sqlalchemy import ColumnElement, FromClause, Table, and_, bindparam, create_engine, func, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Table,
+    and_,
+    bindparam,
+    create_engine,
+    func,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.dialects import sqlite as sqlalchemy_sqlite
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.pool import StaticPool
@@ -26,8 +38,8 @@ from parley.store.problems import StoreProblem
 from parley.store.schema import changes, rooms
 
 BUSY_TIMEOUT_MS: Final = 5000  # the command line writes beside us, one short transaction at a time
-#: Rows in one INSERT: few enough steps that the interpreter's lock changes hands seldom, few enough texts to keep.
-ROWS_IN_ONE_INSERT: Final = 16
+#: Rows in one INSERT: few steps, so that the interpreter's lock changes hands seldom, and few texts.
+ROWS_IN_ONE_INSERT: Final = (64, 16, 4, 1)
 
 #: What a connection is told, and what it must say afterwards. `synchronous` 2 is FULL.
 PRAGMAS: Final = {
@@ -55,6 +67,13 @@ _AWAY: Final = frozenset(
         sqlite3.SQLITE_AUTH,
     }
 )
+
+
+@cache
+def _for_several(text: str, rows: int) -> str:
+    """The text of an insert of one row, as one of several rows."""
+    head, one, tail = _PLACES.split(text, maxsplit=1)
+    return f"{head}{', '.join([one] * rows)}{tail}"
 
 
 class SQLite(Engine):
@@ -195,16 +214,25 @@ class SQLite(Engine):
         return str(statement.compile(dialect=self._positional))
 
     def insert(self, cursor: Cursor, text: str, rows: Sequence[Row]) -> None:
-        values = [astuple(row) for row in rows]
-        whole = len(values) - len(values) % ROWS_IN_ONE_INSERT
-        if whole:
-            head, one, tail = _PLACES.split(text, maxsplit=1)
-            several = f"{head}{', '.join([one] * ROWS_IN_ONE_INSERT)}{tail}"
-            for start in range(0, whole, ROWS_IN_ONE_INSERT):
-                part = values[start : start + ROWS_IN_ONE_INSERT]
-                cursor.execute(several, tuple(chain.from_iterable(part)))
-        if whole < len(values):
-            cursor.executemany(text, values[whole:])
+        done = 0
+        for size in ROWS_IN_ONE_INSERT:
+            while len(rows) - done >= size:
+                part = rows[done : done + size]
+                cursor.execute(_for_several(text, size), tuple(chain.from_iterable(map(astuple, part))))
+                done += size
+
+    def update_text(self, table: Table, columns: Sequence[str], *, keys: int) -> str:
+        # One statement for all rows, here too: each step gives the interpreter's lock away and waits to get it back.
+        rows = func.json_each(bindparam("rows")).table_valued("value", name="given")
+        given = {
+            name: func.json_extract(rows.c.value, literal_column(f"'$[{i}]'"), type_=table.c[name].type)
+            for i, name in enumerate(columns)
+        }
+        statement = update(table).where(*(table.c[name] == given[name] for name in columns[:keys]))
+        return self.compile(statement.values({name: given[name] for name in columns[keys:]}))[0]
+
+    def update(self, cursor: Cursor, text: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        cursor.execute(text, {"rows": msgspec.json.encode(rows).decode()})
 
     def keys_clause(self, columns: Sequence[ColumnElement[Any]]) -> tuple[FromClause, ColumnElement[bool]]:
         keys = func.json_each(bindparam("keys")).table_valued("value", name="wanted")
