@@ -365,6 +365,30 @@ def test_keys_are_listed_with_what_they_do(parley: Run) -> None:
     assert after[1][1:] == ["EdDSA", "signs"]
 
 
+def test_a_key_is_rotated_retired_and_listed_with_its_state(parley: Run) -> None:
+    old = ok(parley("key", "list")).split("\t")[0]
+    assert refused(parley("key", "retire", old)).startswith("This key signs")
+    new, _, state, _ = ok(parley("key", "rotate")).split("\t")
+    assert state.startswith("signs from ")
+    states = {kid: state for kid, _, state, _ in (line.split("\t") for line in ok(parley("key", "list")).splitlines())}
+    assert states[old] == "signs"
+    assert states[new].startswith("signs from ")
+    before = ok(parley("token", "issue", "--subject", "ada"))
+    now, _, state, _ = ok(parley("key", "rotate", "--now")).split("\t")
+    assert state == "signs"
+    assert jwt.get_unverified_header(ok(parley("token", "issue", "--subject", "ada")))["kid"] == now
+    assert ok(parley("key", "retire", old)).split("\t")[2].startswith("verifies until ")
+    ok(parley("token", "verify", before))
+    assert ok(parley("key", "retire", new)).split("\t")[2] == "out"
+    assert "retired" not in refused(parley("key", "retire", "x" * 500))
+
+
+def test_a_secret_has_no_keys_to_rotate(parley: Run) -> None:
+    for arguments in (("rotate",), ("retire", "x")):
+        said = refused(parley("key", *arguments, AUTH__ALGORITHM="HS256", AUTH__SECRET="s" * 40))
+        assert "PARLEY_AUTH__SECRET" in said
+
+
 def test_commands_that_start_at_once_make_one_database_and_one_key(
     parley: Run, fresh_parley: Callable[..., subprocess.Popen[str]]
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from parley.store.keyring import KeyFile, Keyring, mark_of, note_long_token
+from parley.store.keyring import FOLLOWED_MS, KeyFile, Keyring, mark_of, note_long_token, retire, rotate
 from parley.store.problems import StoreProblem
 from parley.tokens import Issuer, SigningKey, TokenRefused, Verifier
 
@@ -152,6 +152,67 @@ def test_the_last_long_token_of_a_key_is_remembered(tmp_path: Path) -> None:
     (path,) = tmp_path.glob("signing-*")
     assert msgspec.json.decode(path.read_bytes(), type=KeyFile).tokens_until_ms == 9
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_rotation_publishes_at_once_and_signs_when_it_is_told_to(tmp_path: Path) -> None:
+    old = load(tmp_path).signing_key.kid
+    made = rotate(tmp_path, "ES256", now_ms=NOW_MS, signs_from_ms=NOW_MS + 600_000)
+    assert load(tmp_path).signing_key.kid == old
+    assert made.kid in load(tmp_path).keyset
+    assert load(tmp_path, now_ms=NOW_MS + 599_999).signing_key.kid == old
+    assert load(tmp_path, now_ms=NOW_MS + 600_000).signing_key.kid == made.kid
+    assert stat.S_IMODE((tmp_path / f"signing-{made.kid}.json").stat().st_mode) == 0o600
+
+
+def test_rotations_within_one_millisecond_take_over_in_their_order(tmp_path: Path) -> None:
+    load(tmp_path)
+    for _ in range(5):
+        made = rotate(tmp_path, "ES256", now_ms=NOW_MS, signs_from_ms=NOW_MS)
+        assert load(tmp_path, now_ms=NOW_MS + 10).signing_key.kid == made.kid
+
+
+def test_the_key_that_signs_is_not_retired_and_one_that_is_not_there_is_named(tmp_path: Path) -> None:
+    signing = load(tmp_path).signing_key.kid
+    with pytest.raises(StoreProblem, match="This key signs"):
+        retire(tmp_path, "ES256", signing, now_ms=NOW_MS, token_ms=900_000)
+    rotate(tmp_path, "ES256", now_ms=NOW_MS, signs_from_ms=NOW_MS + 600_000)
+    with pytest.raises(StoreProblem, match="This key signs"):
+        retire(tmp_path, "ES256", signing, now_ms=NOW_MS + 1, token_ms=900_000)
+    with pytest.raises(StoreProblem, match="no key 'other'"):
+        retire(tmp_path, "ES256", "other", now_ms=NOW_MS, token_ms=900_000)
+
+
+def test_a_retired_key_is_out_once_the_last_token_it_can_have_signed_is(tmp_path: Path) -> None:
+    old = load(tmp_path).signing_key.kid
+    rotate(tmp_path, "ES256", now_ms=NOW_MS + 1, signs_from_ms=NOW_MS + 1000)
+    retired = retire(tmp_path, "ES256", old, now_ms=NOW_MS + 400_000, token_ms=900_000)
+    out_ms = NOW_MS + 1000 + FOLLOWED_MS + 900_000  # counted from when the new one took over, not from the retirement
+    assert retired.verifies_until_ms == out_ms
+    assert old in load(tmp_path, now_ms=out_ms - 1).keyset
+    assert old not in load(tmp_path, now_ms=out_ms).keyset
+    assert retire(tmp_path, "ES256", old, now_ms=NOW_MS + 800_000, token_ms=1).verifies_until_ms == out_ms
+
+
+def test_a_retired_key_waits_for_a_long_token_that_was_made_by_hand(tmp_path: Path) -> None:
+    old = load(tmp_path).signing_key.kid
+    note_long_token(tmp_path, old, NOW_MS + 10**10)
+    rotate(tmp_path, "ES256", now_ms=NOW_MS, signs_from_ms=NOW_MS)
+    retired = retire(tmp_path, "ES256", old, now_ms=NOW_MS + 10, token_ms=900_000)
+    assert retired.verifies_until_ms == NOW_MS + 10**10
+
+
+def test_a_key_that_never_signed_is_out_at_once(tmp_path: Path) -> None:
+    load(tmp_path)
+    made = rotate(tmp_path, "ES256", now_ms=NOW_MS, signs_from_ms=NOW_MS + 600_000)
+    retire(tmp_path, "ES256", made.kid, now_ms=NOW_MS + 10, token_ms=900_000)
+    assert made.kid not in load(tmp_path, now_ms=NOW_MS + 10).keyset
+
+
+def test_the_key_of_an_algorithm_that_was_given_up_is_retired_from_now(tmp_path: Path) -> None:
+    old = load(tmp_path, "ES256").signing_key.kid
+    load(tmp_path, "EdDSA")
+    retired = retire(tmp_path, "EdDSA", old, now_ms=NOW_MS + 50, token_ms=900_000)
+    assert retired.verifies_until_ms == NOW_MS + 50 + FOLLOWED_MS + 900_000
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}", '{"kid": 1}', '{"kid":"a","algorithm":"ES256","created_at_ms":0}'])

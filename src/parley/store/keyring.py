@@ -24,6 +24,9 @@ from parley.tokens import KeySet, KeyUnusable, SigningKey
 log = logging.getLogger(__name__)
 
 SECRET_BYTES: Final = 32
+#: How long a running server may go on signing with a key after another took over: it looks every half second, and the
+#: clocks of two machines differ.
+FOLLOWED_MS: Final = 5_000
 _PREFIX: Final = "signing-"
 _SUFFIX: Final = ".json"
 
@@ -116,8 +119,8 @@ class Keyring:
         except KeyUnusable as problem:
             raise StoreProblem(f"PARLEY_AUTH__SECRET can't be used: {problem}.") from None
         able = [file for file in files if _may_sign(file, algorithm)]
-        begun = [file for file in able if file.signs_from_ms <= now_ms]
-        signing = max(begun, key=_since) if begun else min(able, key=_since)
+        signing = _signing_file(able, now_ms)
+        assert signing is not None, "one was made, where there was none"
         published = [file for file in files if not file.is_out(now_ms)]
         moments = [file.signs_from_ms for file in able] + [f.verifies_until_ms or 0 for f in published]
         return cls(
@@ -193,6 +196,68 @@ def note_long_token(directory: Path, kid: str, exp_ms: int) -> None:
                     _write(directory, file)
     except OSError as problem:
         raise StoreProblem(f"The keys in {directory} can't be written: {problem.strerror}.") from None
+
+
+def rotate(directory: Path, algorithm: str, *, now_ms: int, signs_from_ms: int) -> KeyFile:
+    """Make a key that is published from now on and signs from `signs_from_ms`. Raises: StoreProblem."""
+    try:
+        with _locked(directory):
+            taken = {file.signs_from_ms for file in _key_files(directory)}
+            while signs_from_ms in taken:  # two that begin in one millisecond would not be sure of their order
+                signs_from_ms += 1
+            key = SigningKey.generate(algorithm)
+            file = KeyFile(
+                kid=key.kid,
+                algorithm=algorithm,
+                created_at_ms=now_ms,
+                signs_from_ms=signs_from_ms,
+                jwk=key.to_jwk(),
+            )
+            _write(directory, file)
+            return file
+    except OSError as problem:
+        raise StoreProblem(f"The keys in {directory} can't be written: {problem.strerror}.") from None
+
+
+def retire(directory: Path, algorithm: str, kid: str, *, now_ms: int, token_ms: int) -> KeyFile:
+    """Let a key sign nothing any more, and verify until the last token that it signed is out.
+
+    `token_ms` is the longest life of a token that the server issues. A key retired before stays as it was.
+    Raises: StoreProblem, also for a key that is not there, or the one that signs.
+    """
+    try:
+        with _locked(directory):
+            files = _key_files(directory)
+            file = next((one for one in files if one.kid == kid), None)
+            if file is None:
+                raise StoreProblem(f"There is no key {kid[:80]!r}; `parley key list` shows those there are.")
+            if file.retired_at_ms is not None:
+                return file
+            able = [one for one in files if _may_sign(one, algorithm)]
+            if file is _signing_file(able, now_ms):
+                raise StoreProblem("This key signs: `parley key rotate` first, and retire it once the new one signs.")
+            file.retired_at_ms = now_ms
+            file.verifies_until_ms = _last_token_ms(file, able, now_ms, token_ms)
+            _write(directory, file)
+            return file
+    except OSError as problem:
+        raise StoreProblem(f"The keys in {directory} can't be written: {problem.strerror}.") from None
+
+
+def _last_token_ms(file: KeyFile, able: Sequence[KeyFile], now_ms: int, token_ms: int) -> int:
+    """When the last token that a key has signed is out, Unix milliseconds."""
+    if file.signs_from_ms > now_ms:
+        return now_ms  # it never signed
+    # Of another algorithm: nobody knows when that was given up, so it counts as if that were now.
+    followers = [one.signs_from_ms for one in able if file in able and _since(file) < _since(one)]
+    stopped_at_ms = min((at for at in followers if at <= now_ms), default=now_ms)
+    return max(stopped_at_ms + FOLLOWED_MS + token_ms, file.tokens_until_ms or 0)
+
+
+def _signing_file(able: Sequence[KeyFile], now_ms: int) -> KeyFile | None:
+    """Which of the keys that may sign does: the latest to begin, or the first that will. None without any."""
+    begun = [file for file in able if file.signs_from_ms <= now_ms]
+    return max(begun, key=_since) if begun else min(able, key=_since, default=None)
 
 
 def _since(file: KeyFile) -> tuple[int, str]:
