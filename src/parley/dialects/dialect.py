@@ -15,9 +15,11 @@ class Request:
     """One request of a client, decoded: either a command's row with its parameters, or why it is refused.
 
     `method` is the name it asked for, where it had one. `id` and `batch` are the dialect's own, for the answer.
+    `greeting` is what the message brings that opens a session in a dialect that has one of its own, None in every
+    other. What is aside is refused without consequence, also before a session is open.
     """
 
-    __slots__ = ("batch", "id", "method", "params", "refusal", "row")
+    __slots__ = ("batch", "greeting", "id", "is_aside", "method", "params", "refusal", "row")
 
     def __init__(
         self,
@@ -28,6 +30,8 @@ class Request:
         id: Any = None,
         batch: Any = None,
         method: str | None = None,
+        greeting: Any = None,
+        is_aside: bool = False,
     ) -> None:
         self.row = row
         self.params = params
@@ -35,6 +39,17 @@ class Request:
         self.id = id
         self.batch = batch
         self.method = method
+        self.greeting = greeting
+        self.is_aside = is_aside
+
+
+class Ended(Exception):
+    """What came ends the connection: close it with this code, of the native column of the close codes."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
 
 
 class Dialect(Protocol):
@@ -43,7 +58,10 @@ class Dialect(Protocol):
     name: str
 
     def receive(self, data: bytes) -> list[Request]:
-        """The requests in one message, in order. Never raises for what a client may send."""
+        """The requests in one text message, in order. Raises: Ended, for what the protocol does not forgive."""
+
+    def receive_binary(self, data: bytes) -> list[Request]:
+        """As `receive`, for a binary message."""
 
     def result(self, request: Request, result: Any) -> bytes | None:
         """The answer; None where none is due (a notification, a batch that still waits for others)."""
@@ -51,5 +69,8 @@ class Dialect(Protocol):
     def refused(self, request: Request, refusal: Refusal) -> bytes | None: ...
     def event(self, event: Event) -> bytes: ...
     def signal(self, signal: Signal) -> bytes: ...
-    def notice(self, name: str, body: dict[str, Any]) -> bytes:
-        """A session's own news: `session.expiring`, `subscription.ended`, `ping`, ..."""
+    def notice(self, name: str, body: dict[str, Any]) -> bytes | None:
+        """A session's own news: `session.expiring`, `subscription.ended`, `ping`, ...; None before it is open."""
+
+    def goodbye(self, code: int) -> bytes | None:
+        """The last message before a close with this code, where the dialect has one."""

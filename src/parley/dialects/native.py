@@ -23,7 +23,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from parley.dialects.dialect import Request
+from parley.dialects.dialect import Ended, Request
 from parley.dialects.error_codes import JSON_RPC, error_data
 from parley.dialects.parameters import DEPTH_MAX, bad_string, depth, is_balanced, is_utf8, load, read_params
 from parley.domain.commands import COMMANDS
@@ -80,6 +80,9 @@ class Native:
         batch.due = sum(request.id is not None for request in requests)
         return requests
 
+    def receive_binary(self, data: bytes) -> list[Request]:
+        raise Ended(1003, "text messages only")
+
     def result(self, request: Request, result: Any) -> bytes | None:
         if request.id is None:
             return None
@@ -99,6 +102,9 @@ class Native:
 
     def notice(self, name: str, body: dict[str, Any]) -> bytes:
         return b'{"jsonrpc":"2.0","method":"%b","params":%b}' % (name.encode(), _encode(body))
+
+    def goodbye(self, code: int) -> bytes | None:
+        return None
 
     def _request(self, data: bytes, batch: _Batch | None) -> Request:
         try:

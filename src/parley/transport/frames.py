@@ -3,6 +3,8 @@
 Final, unmasked, without extensions (§5.2). Frames that come in are `websocket`'s.
 """
 
+from collections.abc import Iterator
+
 
 def _frame(first: int, payload: bytes) -> bytes:
     """`first` is the first byte: fin and opcode."""
@@ -46,6 +48,21 @@ def frame_close(code: int, reason: str = "") -> bytes:
     if len(data) > 123:
         data = data[:123].decode("utf-8", "ignore").encode()
     return _frame(0x88, code.to_bytes(2, "big") + data)
+
+
+def messages_in(frames: bytes) -> Iterator[tuple[bytes, bool]]:
+    """The messages in whole frames of our own, and whether each is binary; control frames are left out."""
+    at, end = 0, len(frames)
+    while at < end:
+        opcode, size = frames[at] & 0x0F, frames[at + 1]
+        at += 2
+        if size >= 126:
+            width = 2 if size == 126 else 8
+            size = int.from_bytes(frames[at : at + width], "big")
+            at += width
+        if opcode in (1, 2):
+            yield frames[at : at + size], opcode == 2
+        at += size
 
 
 def is_sendable(code: int) -> bool:

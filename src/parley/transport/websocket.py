@@ -156,6 +156,11 @@ class WebSocket(WSListener):
                 self.last_heard_s = now_s
         return now_s - self.last_heard_s
 
+    def hand_to(self, receiver: Receiver) -> None:
+        """Let another receiver have what follows; it is not told `opened`."""
+        if self._receiver is not None:
+            self._receiver = receiver
+
     def set_unsent_high_bytes(self, high: int) -> None:
         """Above `high` unsent bytes the receiver's `writing_paused` is called."""
         if self._state != _GONE:

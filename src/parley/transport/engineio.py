@@ -1,0 +1,620 @@
+"""Engine.IO sessions: one life over HTTP polls, a WebSocket, or from the one to the other.
+
+Walks the table of `dialects/engineio.py`: holds what waits for a poll, pings, takes a WebSocket over. To whoever is
+above it a session is a socket like any other (`write`, `close`, …), and to its WebSocket it is the receiver. The
+requests themselves are `polling.py`'s; what messages mean is the peer's.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from parley.dialects import engineio
+from parley.dialects.dialect import Ended
+from parley.dialects.engineio import Effect, Input, Packet, State
+from parley.domain.errors import Refusal
+from parley.transport.frames import frame_binary, frame_text, messages_in
+from parley.transport.websocket import WebSocket
+
+log = logging.getLogger(__name__)
+
+#: How long a WebSocket may be the candidate of an upgrade.
+UPGRADE_TIMEOUT_S: Final = 10.0
+#: How long a closing session waits for the poll that takes what is left.
+FAREWELL_S: Final = 5.0
+
+_PING: Final = frame_text(b"2")
+_PROBED: Final = frame_text(engineio.PROBED)
+
+
+class Peer(Protocol):
+    """Who is above a session; as a `websocket.Receiver`, whose socket the session is."""
+
+    def opened(self, session: "Session", /) -> None: ...
+    def text(self, data: bytes, /) -> None: ...
+    def binary(self, data: bytes, /) -> None: ...
+    def writing_paused(self) -> None: ...
+    def writing_resumed(self) -> None: ...
+    def rewired(self) -> None:
+        """`write` is another one: the session has gone over to a WebSocket."""
+
+    def drain(self) -> None: ...
+    def lost(self) -> None: ...
+
+
+class Engine:
+    """The sessions of one path, by `sid`. `clock` and `call_at` are a timer wheel's."""
+
+    def __init__(
+        self,
+        *,
+        ping_interval_s: float,
+        ping_timeout_s: float,
+        payload_bytes_max: int,
+        clock: Callable[[], float],
+        call_at: Callable[[float, Callable[[], None]], Any],
+        new_sid: Callable[[], str],
+    ) -> None:
+        self.ping_interval_s = ping_interval_s
+        self.ping_timeout_s = ping_timeout_s
+        self.payload_bytes_max = payload_bytes_max
+        self.clock = clock
+        self.call_at = call_at
+        self.new_sid = new_sid
+        self.sessions: dict[str, Session] = {}
+
+    def session(self, peer: Peer) -> "Session":
+        """A new one; `open_polling` begins it, or the WebSocket whose receiver it becomes."""
+        return Session(self, peer)
+
+    def find(self, sid: str) -> "Session | None":
+        """The session of a `sid`; what is due to it by now takes effect first."""
+        session = self.sessions.get(sid)
+        if session is not None:
+            session.look_at_time()
+        return self.sessions.get(sid)
+
+    def drain(self) -> None:
+        """The server stops: each session that is polled ends in its peer's own words. A WebSocket is told by itself."""
+        for session in list(self.sessions.values()):
+            if session.is_polled:
+                session.drain()
+
+
+class Session:
+    """One session. A `websocket.Receiver` of the WebSocket it lives on."""
+
+    __slots__ = (
+        "_candidate",
+        "_deadline",
+        "_engine",
+        "_heard_at_s",
+        "_high_bytes",
+        "_is_pinged",
+        "_is_reading",
+        "_parked",
+        "_peer",
+        "_poll",
+        "_posting",
+        "_resumed",
+        "_sending_bytes",
+        "_timer",
+        "_unpolled",
+        "_unpolled_bytes",
+        "_ws",
+        "sid",
+        "state",
+        "write",
+    )
+
+    def __init__(self, engine: Engine, peer: Peer) -> None:
+        self._engine = engine
+        self._peer: Peer | None = peer
+        self.sid = engine.new_sid()
+        self.state = State.POLLING
+        self.write: Callable[[bytes], None] = self._keep
+        self._ws: WebSocket | None = None
+        self._high_bytes: int | None = None
+        self._heard_at_s = engine.clock()
+        self._is_reading = True
+        self._resumed: asyncio.Future[None] | None = None
+        # What was handed over and waits for a poll, as a payload's records; and the poll that takes it.
+        self._unpolled: deque[bytes] = deque()
+        self._unpolled_bytes = 0
+        self._poll: asyncio.Future[bytes] | None = None
+        self._sending_bytes = 0  # of an answer on its way
+        self._parked = False  # an answer will be made at the end of this turn
+        self._posting = False
+        self._candidate: _Candidate | None = None
+        # Of pings and pongs, or of the farewell: what is due next, and when.
+        self._is_pinged = False
+        self._deadline = 0.0
+        self._timer: Any = None
+
+    # --- its beginning ---
+
+    def open_polling(self) -> bytes:
+        """Begin it over HTTP; the answer to the request."""
+        self._begin()
+        peer = self._peer
+        assert peer is not None
+        peer.opened(self)
+        if self._peer is not None:
+            peer.writing_paused()
+        return self._open_packet(["websocket"])
+
+    def opened(self, ws: WebSocket) -> None:
+        self.state = State.WEBSOCKET
+        self._ws = ws
+        self.write = ws.write
+        self._begin()
+        ws.write(frame_text(self._open_packet([])))
+        assert self._peer is not None
+        self._peer.opened(self)
+
+    def _begin(self) -> None:
+        self._engine.sessions[self.sid] = self
+        self._ping_at(self._engine.clock() + self._engine.ping_interval_s)
+
+    def _open_packet(self, upgrades: list[str]) -> bytes:
+        engine = self._engine
+        return engineio.open_packet(
+            self.sid,
+            upgrades=upgrades,
+            ping_interval_s=engine.ping_interval_s,
+            ping_timeout_s=engine.ping_timeout_s,
+            payload_bytes_max=engine.payload_bytes_max,
+        )
+
+    # --- a socket, to whoever is above ---
+
+    @property
+    def is_polled(self) -> bool:
+        """Whether it lives over HTTP: nothing leaves before it is asked for."""
+        return self._ws is None
+
+    @property
+    def is_open(self) -> bool:
+        return self.state not in (State.CLOSING, State.OVER)
+
+    @property
+    def unsent_bytes(self) -> int:
+        return self._ws.unsent_bytes if self._ws is not None else self._unpolled_bytes + self._sending_bytes
+
+    @property
+    def last_heard_s(self) -> float:
+        return self._ws.last_heard_s if self._ws is not None else self._heard_at_s
+
+    def silent_s(self, now_s: float) -> float:
+        return self._ws.silent_s(now_s) if self._ws is not None else now_s - self._heard_at_s
+
+    def set_unsent_high_bytes(self, high: int) -> None:
+        self._high_bytes = high
+        if self._ws is not None:
+            self._ws.set_unsent_high_bytes(high)
+
+    def pause_reading(self) -> None:
+        """Read no more: a POST is answered only once reading goes on."""
+        self._is_reading = False
+        if self._ws is not None:
+            self._ws.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._is_reading = True
+        if self._resumed is not None:
+            resumed, self._resumed = self._resumed, None
+            if not resumed.done():
+                resumed.set_result(None)
+        if self._ws is not None:
+            self._ws.resume_reading()
+
+    def close(self, code: int, reason: str = "") -> None:
+        """End it, once what was written is out. The WebSocket is closed with the code; HTTP knows none."""
+        self._take(Input.LEAVE, code, reason)
+
+    def abort(self) -> None:
+        """Drop it at once."""
+        ws = self._ws
+        self._forget()
+        if ws is not None:
+            ws.abort()
+
+    def _keep(self, frames: bytes) -> None:
+        """`write`, while it is polled; a fan-out that began before an upgrade may still come here after it."""
+        if self._ws is not None:
+            self._ws.write(frames)
+            return
+        for message, is_binary in messages_in(frames):
+            self._add(engineio.binary_record(message) if is_binary else message)
+        self._answer_soon()
+
+    # --- what a WebSocket brings (websocket.Receiver) ---
+
+    def text(self, data: bytes) -> None:
+        if data[:1] == b"4" and self._peer is not None:
+            self._peer.text(data[1:])
+        else:
+            self._packet_or_end(data)
+
+    def binary(self, data: bytes) -> None:
+        if self._peer is not None:
+            self._peer.binary(data)
+
+    def pong(self) -> None:
+        """RFC 6455's; Engine.IO has its own."""
+
+    def writing_paused(self) -> None:
+        if self._peer is not None:
+            self._peer.writing_paused()
+
+    def writing_resumed(self) -> None:
+        if self._peer is not None:
+            self._peer.writing_resumed()
+
+    def drain(self) -> None:
+        if self._peer is not None:
+            self._peer.drain()
+
+    def lost(self) -> None:
+        self._take(Input.LOST_SOCKET)
+        self._lose()
+
+    def _packet_or_end(self, data: bytes) -> None:
+        try:
+            self._packet(engineio.decode(data))
+        except Ended:
+            self._take(Input.BROKEN)
+
+    def _packet(self, packet: Packet) -> None:
+        """Raises: Ended for one that a server never gets."""
+        peer = self._peer
+        if packet.kind == engineio.MESSAGE and peer is not None:
+            if packet.is_binary:
+                peer.binary(packet.data)
+            else:
+                peer.text(packet.data)
+        elif packet.kind == engineio.PONG:
+            self._ponged()
+        elif packet.kind == engineio.CLOSE:
+            self._take(Input.CLOSE)
+        elif packet.kind not in (engineio.NOOP, engineio.MESSAGE):
+            raise engineio.broken()
+
+    # --- what HTTP brings (polling) ---
+
+    def poll(self) -> asyncio.Future[bytes]:
+        """A GET: what it is answered, once that is there. Raises: Refusal where there may be none."""
+        self._heard_at_s = self._engine.clock()
+        effect = self._take(Input.POLL if self._poll is None else Input.SECOND_POLL)
+        if effect not in (Effect.WAIT, Effect.ANSWER):
+            raise _refused(effect)
+        poll = self._poll = asyncio.get_running_loop().create_future()
+        if self._unpolled:
+            self._answer()
+        elif self.state is not State.CLOSING and self._peer is not None:
+            self._peer.writing_resumed()
+            if effect is Effect.ANSWER and not self._unpolled and self._poll is poll and not poll.done():
+                self._add(b"6")
+                self._answer_soon()
+        return poll
+
+    def polled(self) -> None:
+        """The answer has left."""
+        self._poll = None
+        self._sending_bytes = 0
+        if self.state is State.CLOSING and not self._unpolled:
+            self._forget()
+
+    def post(self) -> bool:
+        """A POST begins; whether its packets are to be read. Raises: Refusal where there may be none."""
+        self._heard_at_s = self._engine.clock()
+        effect = self._take(Input.POST if not self._posting else Input.SECOND_POST)
+        if effect not in (Effect.READ, Effect.IGNORE):
+            raise _refused(effect)
+        self._posting = True
+        return effect is Effect.READ
+
+    async def receive(self, body: bytes) -> None:
+        """The body of a POST; returns once more may come. Raises: Refusal where it is no payload."""
+        try:
+            for packet in engineio.decode_payload(body):
+                if not self.is_open:
+                    break  # what is behind a close is not read
+                self._packet(packet)
+        except Ended:
+            self._take(Input.BROKEN)
+            raise Refusal("invalid_request", "This is no payload of Engine.IO.") from None
+        except Exception:
+            log.exception("a connection failed and is ended")
+            self._take(Input.BROKEN)
+            raise
+        if not self._is_reading and self.is_open:
+            resumed = self._resumed = asyncio.get_running_loop().create_future()
+            await resumed
+
+    def posted(self) -> None:
+        """The POST is answered."""
+        self._posting = False
+
+    def lost_request(self) -> None:
+        """A GET or a POST was cancelled, or its body refused."""
+        self._take(Input.LOST_REQUEST)
+
+    # --- the upgrade ---
+
+    def candidate(self) -> "_Candidate | None":
+        """The receiver for a WebSocket that came with this `sid`; None where none may come."""
+        if self._take(Input.SOCKET) is not Effect.TRY:
+            return None
+        candidate = self._candidate = _Candidate(self)
+        return candidate
+
+    def probed(self) -> None:
+        self._take(Input.PROBE)
+
+    def upgrade(self) -> None:
+        self._take(Input.UPGRADE)
+
+    def lost_candidate(self, candidate: "_Candidate") -> None:
+        if self._candidate is candidate:
+            self._take(Input.LOST_CANDIDATE)
+
+    def _switch(self) -> None:
+        candidate, self._candidate = self._candidate, None
+        assert candidate is not None
+        ws = candidate.leave()
+        assert ws is not None
+        self._tell_poll(b"6")  # there should be none: what waits goes out on the socket
+        for record in self._unpolled:
+            if record == b"6":
+                continue
+            data = engineio.record_bytes(record)
+            ws.write(frame_text(record) if data is None else frame_binary(data))
+        self._unpolled.clear()
+        self._unpolled_bytes = 0
+        self._ws = ws
+        self.write = ws.write
+        ws.hand_to(self)
+        if self._high_bytes is not None:
+            ws.set_unsent_high_bytes(self._high_bytes)
+        if not self._is_reading:
+            ws.pause_reading()
+        if self._peer is not None:
+            self._peer.rewired()
+            self._peer.writing_resumed()
+
+    # --- the table, walked ---
+
+    def _take(self, what: Input, code: int = 0, reason: str = "") -> Effect:
+        """Carry out what follows from what happened."""
+        before = self.state
+        self.state, effect = engineio.step(before, what)
+        match effect:
+            case Effect.PROBE:
+                assert self._candidate is not None
+                self._candidate.answer(_PROBED)
+                if self._poll is not None and not self._poll.done():
+                    if not self._unpolled:
+                        self._add(b"6")
+                    self._answer_soon()
+            case Effect.SWITCH:
+                self._switch()
+            case Effect.DROP:
+                self._drop_candidate()
+            case Effect.NOOP:
+                self._tell_poll(b"6")
+                self._end(1000, "")
+            case Effect.END | Effect.REFUSE_AND_END:
+                self._tell_poll(b"1")
+                self._end(*_ended_with(what, code, reason))
+            case Effect.FAREWELL:
+                self._farewell()
+            case Effect.FORGET:
+                self._forget()
+            case _:
+                pass
+        return effect
+
+    def _end(self, code: int, reason: str) -> None:
+        ws = self._ws
+        self._forget()
+        if ws is not None:
+            ws.close(code, reason)
+
+    def _farewell(self) -> None:
+        self._drop_candidate()
+        self._add(b"1")
+        self._cancel_timer()
+        self._deadline = self._engine.clock() + FAREWELL_S
+        self._timer = self._engine.call_at(self._deadline, self._late)
+        if self._poll is not None and not self._poll.done():
+            self._answer()
+        self.resume_reading()
+        self._lose()
+
+    def _late(self) -> None:
+        self._timer = None
+        self._take(Input.LATE)
+
+    def _forget(self) -> None:
+        self.state = State.OVER
+        self._engine.sessions.pop(self.sid, None)
+        self._cancel_timer()
+        self._drop_candidate()
+        self._unpolled.clear()
+        self._unpolled_bytes = 0
+        self._tell_poll(b"1")
+        self.write = _nowhere
+        self.resume_reading()
+        self._lose()
+
+    def _lose(self) -> None:
+        peer, self._peer = self._peer, None
+        if peer is not None:
+            try:
+                peer.lost()
+            except Exception:
+                log.exception("a connection failed while it was let go")
+
+    def _drop_candidate(self) -> None:
+        candidate, self._candidate = self._candidate, None
+        if candidate is not None:
+            candidate.drop()
+
+    # --- what waits for a poll ---
+
+    def _add(self, record: bytes) -> None:
+        self._unpolled.append(record)
+        self._unpolled_bytes += len(record)
+
+    def _tell_poll(self, record: bytes) -> None:
+        """The last word to a poll that waits."""
+        if self._poll is not None and not self._poll.done():
+            self._poll.set_result(record)
+
+    def _answer_soon(self) -> None:
+        """Answer at the end of the turn: what else is written in it goes along."""
+        if not self._parked and self._poll is not None and not self._poll.done():
+            self._parked = True
+            asyncio.get_running_loop().call_soon(self._answer)
+
+    def _answer(self) -> None:
+        self._parked = False
+        poll, unpolled = self._poll, self._unpolled
+        if poll is None or poll.done() or not unpolled:
+            return
+        records = [unpolled.popleft() for _ in range(min(len(unpolled), engineio.ANSWER_PACKETS_MAX))]
+        body = engineio.encode_payload(records)
+        self._unpolled_bytes -= sum(map(len, records))
+        self._sending_bytes = len(body)
+        poll.set_result(body)
+        if self._peer is not None:
+            self._peer.writing_paused()
+
+    # --- pings ---
+
+    def _ping_at(self, at_s: float) -> None:
+        self._cancel_timer()
+        self._is_pinged = False
+        self._deadline = at_s
+        self._timer = self._engine.call_at(at_s, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        if not self.is_open:
+            return
+        now_s = self._engine.clock()
+        if not self._is_pinged:
+            self._is_pinged = True
+            self._deadline += self._engine.ping_timeout_s
+            if self._ws is not None:
+                try:
+                    self._ws.write(_PING)
+                except RuntimeError:
+                    return  # it has gone, and `lost` is on its way
+            else:
+                self._add(b"2")
+                self._answer_soon()
+        elif self._is_reading:
+            self._take(Input.SILENT)
+            return
+        else:
+            self._deadline = now_s + self._engine.ping_timeout_s  # we do not read: nobody can say that it is silent
+        self._timer = self._engine.call_at(self._deadline, self._due)
+
+    def _ponged(self) -> None:
+        if self._is_pinged and b"2" not in self._unpolled:  # else it answers a ping that it has not got
+            self._ping_at(self._engine.clock() + self._engine.ping_interval_s)
+
+    def look_at_time(self) -> None:
+        """Let take effect what is due to it by now, before its timer tells."""
+        if self._is_pinged and self.is_open and self._engine.clock() >= self._deadline:
+            self._cancel_timer()
+            self._due()
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def __repr__(self) -> str:
+        # Never the `sid`, which is all that a request of this session needs.
+        return f"<Session {self.state.value}, {self._unpolled_bytes} bytes unpolled>"
+
+
+class _Candidate:
+    """The receiver of a WebSocket that a session may go over to."""
+
+    __slots__ = ("_session", "_timer", "_ws")
+
+    def __init__(self, session: Session) -> None:
+        self._session: Session | None = session
+        self._ws: WebSocket | None = None
+        engine = session._engine
+        self._timer: Any = engine.call_at(engine.clock() + UPGRADE_TIMEOUT_S, self.lost)
+
+    def opened(self, ws: WebSocket) -> None:
+        if self._session is None:
+            ws.close(1000)
+        self._ws = ws
+
+    def text(self, data: bytes) -> None:
+        session = self._session
+        if session is None:
+            return
+        if data == engineio.PROBE:
+            session.probed()
+        elif data == b"5":
+            session.upgrade()
+        else:
+            self.lost()
+
+    def binary(self, _: bytes) -> None:
+        self.lost()
+
+    def answer(self, frame: bytes) -> None:
+        if self._ws is not None:
+            self._ws.write(frame)
+
+    def pong(self) -> None: ...
+    def writing_paused(self) -> None: ...
+    def writing_resumed(self) -> None: ...
+
+    def drain(self) -> None:
+        self.lost()
+
+    def lost(self) -> None:
+        if self._session is not None:
+            self._session.lost_candidate(self)
+
+    def leave(self) -> WebSocket | None:
+        """It is the candidate no more; its WebSocket, where it had one."""
+        self._session = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        ws, self._ws = self._ws, None
+        return ws
+
+    def drop(self) -> None:
+        ws = self.leave()
+        if ws is not None:
+            ws.close(1000)
+
+
+def _nowhere(_: bytes) -> None:
+    """`write` of a session that is over."""
+
+
+def _refused(effect: Effect) -> Refusal:
+    if effect is Effect.REFUSE_AND_END:
+        return Refusal("invalid_request", "One GET and one POST at a time.")
+    return Refusal("invalid_request", "The session takes no more requests.")
+
+
+def _ended_with(what: Input, code: int, reason: str) -> tuple[int, str]:
+    if what is Input.LEAVE:
+        return code, reason
+    return (1001, "ping timeout") if what is Input.SILENT else (4400, "bad_request")
