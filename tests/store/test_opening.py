@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import stat
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,13 @@ class TestVersions:
         assert str(problem.value).startswith("PostgreSQL cannot be reached: ")
         assert "hunter2" not in str(problem.value)
         assert "\n" not in str(problem.value)
+
+    def test_a_url_that_libpq_does_not_take_is_refused_without_being_quoted(self) -> None:
+        password = "".join(reversed("2retnuh"))
+        with pytest.raises(StoreProblem) as problem:
+            open_store(f"postgresql://parley:{password}%zz@host/x", clock_ms=lambda: 0, random_bytes=os.urandom)
+        assert "PARLEY_DATABASE_URL" in str(problem.value)
+        assert password not in "".join(traceback.format_exception(problem.value))
 
     @pytest.mark.parametrize("url", ["", "mysql://x/y", "sqlite://", "sqlite:///", "parley.db"])
     def test_a_url_of_neither_kind_is_one_line_that_names_the_setting(self, url: str) -> None:

@@ -9,7 +9,6 @@ from parley.store.engine import Query
 from parley.store.rows import Rows
 from parley.store.schema import accounts
 
-_BY_USERNAME = Query(select(*accounts.c).where(accounts.c.username_key == bindparam("username_key")))
 _PAGE = Query(
     select(*accounts.c).where(accounts.c.id > bindparam("after")).order_by(accounts.c.id).limit(bindparam("limit"))
 )
@@ -17,7 +16,7 @@ _PAGE = Query(
 
 class AccountQueries(Rows):
     def account_by_username(self, username_key: str) -> Account | None:
-        return self.by_other_key(Account, username_key, _BY_USERNAME, username_key=username_key)
+        return self.by_other_key(Account, username_key)
 
     def accounts_page(self, after: str | None, limit: int) -> Sequence[Account]:
         return self.select(Account, _PAGE, after=after or "", limit=limit)

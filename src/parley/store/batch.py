@@ -98,7 +98,7 @@ class Batches:
             outcomes = self._together(jobs)
         except Exception as problem:
             trouble = self._after(problem)
-            outcomes = self._reconnected(jobs, problem) if trouble == "away" else [self._alone(job) for job in jobs]
+            outcomes = self._reconnected(jobs, problem) if trouble == "away" else self._one_by_one(jobs)
         self.away = any(isinstance(outcome, Refusal) and outcome.code == "unavailable" for outcome in outcomes)
         return outcomes
 
@@ -187,9 +187,19 @@ class Batches:
             except Exception as again:
                 problem = again
                 if self._after(again) != "away":
-                    return [self._alone(job) for job in jobs]
+                    return self._one_by_one(jobs)
         logger.warning("The database is away: %s", type(problem).__name__)
         return [unavailable(problem) for _ in jobs]
+
+    def _one_by_one(self, jobs: Sequence[Job]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        away: Refusal | None = None
+        for job in jobs:
+            outcome = unavailable(away.__cause__) if away else self._alone(job)
+            if isinstance(outcome, Refusal) and outcome.code == "unavailable":
+                away = outcome  # nobody else waits for a connection that is not there
+            outcomes.append(outcome)
+        return outcomes
 
     def _alone(self, job: Job) -> Outcome:
         for tries_left in reversed(range(TRIES_ALONE)):

@@ -1,23 +1,15 @@
 """Queries of messages, and of the log that tells of them."""
 
 from collections.abc import Iterable, Sequence
-from functools import cache
 
 from sqlalchemy import bindparam, select
 
 from parley.domain.log import Entry
 from parley.domain.messages import Message
-from parley.store.engine import Engine, Query
+from parley.store.engine import Query
 from parley.store.rows import Asking, Rows
 from parley.store.schema import events, messages
 
-_SENT = Query(
-    select(*messages.c).where(
-        messages.c.room == bindparam("room"),
-        messages.c.sender == bindparam("sender"),
-        messages.c.client_id == bindparam("client_id"),
-    )
-)
 # The log is what has a room's messages in their order: an index of the messages by `seq` would be a second one, and a
 # page to write for each room of a batch.
 _CREATED = (
@@ -42,20 +34,13 @@ _OLDEST_BEYOND = Query(_PAGE.where(_BEYOND).order_by(events.c.seq))
 _NO_SEQ_REACHES = 2**62
 
 
-@cache
-def _sent_many(engine: Engine) -> Query:
-    wanted, condition = engine.keys_clause([messages.c.room, messages.c.sender, messages.c.client_id])
-    return Query(select(*messages.c).select_from(wanted.join(messages, condition)))
-
-
 class MessageQueries(Rows):
     def sent_before(self, room: str, sender: str, client_id: str) -> Message | None:
-        key = (room, sender, client_id)
-        return self.by_other_key(Message, key, _SENT, room=room, sender=sender, client_id=client_id)
+        return self.by_other_key(Message, (room, sender, client_id))
 
     def asking_sent(self, keys: Iterable[tuple[str, str, str]]) -> Asking | None:
         """For many (room, sender, client_id) at once what `sent_before` will be asked."""
-        return self.asking_by_other_keys(Message, keys, _sent_many(self.engine), 3)
+        return self.asking_by_other_keys(Message, keys)
 
     def message_at(self, room: str, seq: int) -> Message | None:
         found = self.select(Message, _AT, room=room, seq=seq)

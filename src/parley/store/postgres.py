@@ -59,10 +59,10 @@ _LINE: Final[dict[str, Any]] = {
     "tcp_user_timeout": 10_000,
 }
 #: SQLSTATE classes and codes after which the database cannot be used now: connections, resources, operator's
-#: intervention, system errors, no rights or standby after a failover.
-_AWAY: Final = ("08", "53", "57", "58", "25006", "25P03", "F0")
-#: Serialisation failure, deadlock, lock not to be had, a constraint that somebody else's row has met first.
-_AGAIN: Final = ("40", "55P03", "23")
+#: intervention, system errors, a standby after a failover, a lock that somebody holds for longer than we wait.
+_AWAY: Final = ("08", "53", "57", "58", "25006", "25P03", "55P03", "F0")
+#: Serialisation failure, deadlock, a constraint that somebody else's row has met first.
+_AGAIN: Final = ("40", "23")
 
 
 class PostgreSQL(Engine):
@@ -89,6 +89,8 @@ class PostgreSQL(Engine):
 
     def upgrade(self, random_bytes: Callable[[int], bytes]) -> None:
         with contextlib.closing(self._first_connection()) as connection:
+            connection.execute("SET statement_timeout = 0")  # a migration takes as long as it takes
+            connection.execute("SET idle_in_transaction_session_timeout = 0")
             database = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=StaticPool)
             with database.connect() as bound, bound.begin():
                 # One at a time, also where two hosts are upgraded at once.
@@ -105,6 +107,8 @@ class PostgreSQL(Engine):
     def _first_connection(self) -> Any:
         try:
             connection = self._connect()
+        except psycopg.ProgrammingError:  # its text quotes the URL, password and all
+            raise StoreProblem("PARLEY_DATABASE_URL is not a PostgreSQL URL: postgresql://USER@HOST/NAME.") from None
         except psycopg.Error as problem:
             # The driver's text names host, port and user, never the password; only its first line is kept.
             told = (str(problem).splitlines() or [type(problem).__name__])[0]

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeVar
 
 from msgspec.structs import astuple, fields
-from sqlalchemy import Boolean, bindparam, delete, select
+from sqlalchemy import Boolean, Select, Table, bindparam, delete, select
 
 from parley.domain.accounts import Account
 from parley.domain.messages import Message
@@ -26,10 +26,10 @@ _SAVE: Final = 2
 _PUT: Final = 3
 _REMOVE: Final = 4
 
-#: The second unique key of a kind: what its queries find a row by, or None where the row has none.
-_OTHER_KEYS: Final[dict[type[Row], Callable[[Any], Key]]] = {
-    Account: lambda row: row.username_key,
-    Message: lambda row: (row.room, row.sender, row.client_id) if row.client_id is not None else None,
+#: The second unique key of a kind. A row has none where a part of it is NULL.
+_OTHER_KEYS: Final[dict[type[Row], tuple[str, ...]]] = {
+    Account: ("username_key",),
+    Message: ("room", "sender", "client_id"),
 }
 #: What a writer that is alone may keep from one transaction to the next: few, small, and read by every command.
 _KEPT: Final = (Account, Room, Member, Ban)
@@ -50,20 +50,21 @@ class Kind:
         self._table: Final = table
         self.columns: Final = names
         self.key_of: Final[Callable[[Any], Key]] = attrgetter(*kind.KEY)
-        self.other_key_of: Final = _OTHER_KEYS.get(kind)
+        self.other_key: Final = _OTHER_KEYS.get(kind, ())
+        self._other_key_of: Final[Callable[[Any], Key]] = attrgetter(*(self.other_key or kind.KEY))
         self.width: Final = len(kind.KEY)
         self._key_at: Final = [names.index(name) for name in kind.KEY]
         self._booleans: Final = [column.name for column in table.c if isinstance(column.type, Boolean)]
         self._engine: Final = engine
+        self.by_key, found = _queries(table, kind.KEY, engine)
+        self.by_keys: Final = Query(found)
         keys = [table.c[name] for name in kind.KEY]
-        wanted, condition = engine.keys_clause(keys)
-        self.by_keys: Final = Query(select(*table.c).select_from(wanted.join(table, condition)))
-        locked = select(*table.c).select_from(wanted.join(table, condition))
         # Everybody locks in this order, and the row that every helpdesk needs last: nobody waits in a ring.
         self.by_keys_locked: Final = Query(
-            locked.order_by(*((keys[0] == "queue",) if kind is Room else ()), *keys).with_for_update(of=table)
+            found.order_by(*((keys[0] == "queue",) if kind is Room else ()), *keys).with_for_update(of=table)
         )
-        self.by_key: Final = Query(select(*table.c).where(*(key == bindparam(key.name) for key in keys)))
+        self.by_other_key, found = _queries(table, self.other_key or kind.KEY, engine)
+        self.by_other_keys: Final = Query(found)
         self.insert_text: Final = engine.insert_text(table, replacing=False)
         self.put_text: Final = engine.insert_text(table, replacing=True)
         self._delete: Final = engine.compile(delete(table).where(*(key == bindparam(key.name) for key in keys)))
@@ -82,6 +83,16 @@ class Kind:
     def named(self, key: Key) -> dict[str, Any]:
         return dict(zip(self.kind.KEY, key if self.width > 1 else (key,), strict=True))
 
+    def other_named(self, key: Key) -> dict[str, Any]:
+        return dict(zip(self.other_key, key if len(self.other_key) > 1 else (key,), strict=True))
+
+    def other_key_in(self, row: Row) -> Key | None:
+        """The row's second unique key, or None where it has none."""
+        if not self.other_key:
+            return None
+        key = self._other_key_of(row)
+        return None if type(key) is tuple and None in key else key
+
     def delete(self, cursor: Cursor, keys: Iterable[Key]) -> None:
         text, _ = self._delete
         cursor.executemany(text, [self.named(key) for key in keys])
@@ -94,6 +105,14 @@ class Kind:
         if text is None:
             text = self._updates[changed] = self._engine.update_text(self._table, names, keys=self.width)
         self._engine.update(cursor, text, names, [tuple(values[i] for i in places) for values in rows])
+
+
+def _queries(table: Table, key: tuple[str, ...], engine: Engine) -> tuple[Query, Select[Any]]:
+    """What finds the row with one key, and what finds those with many."""
+    columns = [table.c[name] for name in key]
+    one = select(*table.c).where(*(column == bindparam(column.name) for column in columns))
+    wanted, condition = engine.keys_clause(columns)
+    return Query(one), select(*table.c).select_from(wanted.join(table, condition))
 
 
 class Asking(NamedTuple):
@@ -170,8 +189,8 @@ class Rows:
             return Asking(about.by_key, about.named(wanted[0]), take)
         return Asking(about.by_keys, self.engine.keys_parameters(wanted, about.width), take)
 
-    def asking_by_other_keys(self, kind: type[Row], keys: Iterable[Key], query: Query, width: int) -> "Asking | None":
-        """The same for the second unique key, whose `query` takes many of it."""
+    def asking_by_other_keys(self, kind: type[Row], keys: Iterable[Key]) -> "Asking | None":
+        """The same for the second unique key."""
         known = self._by_other_key[kind]
         wanted = [key for key in keys if key not in known]
         if not wanted:
@@ -184,7 +203,7 @@ class Rows:
             for key in wanted:
                 known.setdefault(key, None)
 
-        return Asking(query, self.engine.keys_parameters(wanted, width), take)
+        return Asking(about.by_other_keys, self.engine.keys_parameters(wanted, len(about.other_key)), take)
 
     def load_together(self, *asked: "Asking | None") -> None:
         """Ask all of it, in this order, and take what comes; on PostgreSQL in one round trip."""
@@ -203,11 +222,12 @@ class Rows:
         self.flush()
         return query.run(self.engine, self.cursor, parameters)
 
-    def by_other_key(self, kind: type[R], key: Key, query: Query, **parameters: Any) -> R | None:
-        """The row with this second unique key; `query` finds it where it is not known yet."""
+    def by_other_key(self, kind: type[R], key: Key) -> R | None:
+        """The row with this second unique key."""
         known = self._by_other_key[kind]
         if key not in known:
-            found = self.select(kind, query, **parameters)
+            about = self._kinds[kind]
+            found = self.select(kind, about.by_other_key, **about.other_named(key))
             known[key] = found[0] if found else None
         row: R | None = known[key]
         return row
@@ -223,7 +243,7 @@ class Rows:
         if row is None:
             row = rows[key] = about.make(values)
             self._stored[about.kind][key] = values
-            if about.other_key_of is not None and (other := about.other_key_of(row)) is not None:
+            if (other := about.other_key_in(row)) is not None:
                 self._by_other_key[about.kind][other] = row
         return row
 
@@ -237,7 +257,7 @@ class Rows:
         staged[key] = _PUT if staged.get(key) == _REMOVE else _ADD
         self._rows[kind][key] = row
         self.writes += 1
-        if about.other_key_of is not None and (other := about.other_key_of(row)) is not None:
+        if (other := about.other_key_in(row)) is not None:
             self._by_other_key[kind][other] = row
 
     def save(self, row: Row) -> None:
@@ -267,7 +287,7 @@ class Rows:
             staged[key] = _REMOVE
         self._rows[kind][key] = None
         self.writes += 1
-        if about.other_key_of is not None and (other := about.other_key_of(row)) is not None:
+        if (other := about.other_key_in(row)) is not None:
             self._by_other_key[kind][other] = None
 
     def flush(self) -> None:

@@ -3,7 +3,6 @@
 The steps themselves are `migrations/`, run by Alembic, which is loaded only when there is something to do.
 """
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -52,8 +51,7 @@ def upgrade(connection: Connection, random_bytes: Callable[[int], bytes], found:
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    with warnings.catch_warnings():
-        command.upgrade(config, "head")
+    command.upgrade(config, "head")
     if found is None:
         connection.execute(
             insert(meta), [{"key": "epoch", "value": new_epoch(random_bytes)}, {"key": "probe", "value": ""}]

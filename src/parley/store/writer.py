@@ -82,7 +82,7 @@ class Writer:
         while True:
             jobs, then = self._take()
             if jobs:
-                self._release(jobs, self._batches.run(jobs))
+                self._release(jobs, self._outcomes(jobs))
             if then is None:
                 self._batches.disconnect()
                 return
@@ -90,6 +90,14 @@ class Writer:
                 then(self._batches)
             except Exception:
                 logger.exception("An errand of the writing thread failed")
+
+    def _outcomes(self, jobs: list[Job]) -> list[Outcome]:
+        try:
+            return self._batches.run(jobs)
+        except Exception as problem:  # a bug of ours: whatever it is, somebody waits, and more will come
+            logger.exception("The writing thread met a bug")
+            self._batches.disconnect()
+            return [problem for _ in jobs]
 
     def _take(self) -> tuple[list[Job], Errand | None]:
         """What waits, up to one batch, and what is to be done after it; None ends the thread."""
