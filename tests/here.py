@@ -67,7 +67,12 @@ class HereServer:
         self.server.wheel.run_due(self.server.clock.monotonic_s())
 
     def token(self, subject: str, *, roles: tuple[str, ...] = ("member",), ttl_s: float = 900, **claims: Any) -> str:
-        stated = {"type": "account", "sid": f"sid-{subject}", "jti": f"jti-{time.time_ns()}", "auth_time": self.now_s}
+        stated: dict[str, Any] = {
+            "type": "account",
+            "sid": f"sid-{subject}",
+            "jti": f"jti-{time.time_ns()}",
+            "auth_time": self.now_s,
+        }
         issuer = Issuer(self.server.keys.keyring.signing_key)
         return issuer.issue(sub=subject, roles=list(roles), now_s=self.now_s, ttl_s=ttl_s, **(stated | claims))
 
