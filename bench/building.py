@@ -13,7 +13,12 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 BUILD = HERE / "build"
 PEERS = HERE / "peers"
-GO_PACKAGES = ("golang-1.19-go", "golang-1.19-src", "golang-github-gorilla-websocket-dev", "golang-github-golang-jwt-jwt-dev")
+GO_PACKAGES = (
+    "golang-1.19-go",
+    "golang-1.19-src",
+    "golang-github-gorilla-websocket-dev",
+    "golang-github-golang-jwt-jwt-dev",
+)
 
 
 class Missing(Exception):
@@ -53,7 +58,11 @@ def install_node_peers() -> None:
     if installed.exists() and installed.stat().st_mtime > (PEERS / "package-lock.json").stat().st_mtime:
         return
     ended = subprocess.run(
-        ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=PEERS, capture_output=True, text=True, check=False
+        ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+        cwd=PEERS,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if ended.returncode:
         raise Missing(f"npm ci failed: {_last_line(ended.stderr)}")
@@ -90,7 +99,11 @@ def _go() -> tuple[str, list[str], dict[str, str]]:
     if installed is not None:
         # The sums of the modules are noted beside this copy, so that building leaves the sources as they were.
         shutil.copy(PEERS / "gorilla" / "go.mod", BUILD / "go.mod")
-        return installed, ["-mod=mod", "-modcacherw", f"-modfile={BUILD / 'go.mod'}"], {"GOPATH": str(BUILD / "go-path")}
+        return (
+            installed,
+            ["-mod=mod", "-modcacherw", f"-modfile={BUILD / 'go.mod'}"],
+            {"GOPATH": str(BUILD / "go-path")},
+        )
     root = BUILD / "debian"
     if not (root / "usr/lib/go-1.19/bin/go").exists():
         _unpack_debian(root)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from report import Results, number
+
 from scenarios import ANSWERS, DELIVERY, HANDSHAKE, MEMORY
 from servers import SERVERS
 

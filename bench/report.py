@@ -10,12 +10,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from scenarios import DELIVERY, MESSAGE, PROMISES, SCENARIOS, Scenario
+from scenarios import MESSAGE, PROMISES, SCENARIOS, Scenario
 from servers import SERVERS
 
 Row = dict[str, Any]
 #: What ratios are made to, in this order, where it was measured.
 BASES = ("floor", "ws", "gorilla", "parley-one-commit")
+#: With more of the cores than this used by others, the numbers say little.
+QUIET = 0.05
 
 
 class Results:
@@ -65,7 +67,14 @@ class Results:
             wrong = {k: row[k] for k in ("error", "lost", "refused", "over", "unanswered", "failed") if row.get(k)}
             if wrong:
                 told.append(f"{row['scenario']}, {row['server']}, run {row['run'] + 1}: {wrong}")
+        if (others := self.others()) > QUIET:
+            told.append(f"The machine was not quiet: others used {others:.0%} of the two cores. Measure again.")
         return told
+
+    def others(self) -> float:
+        """The median share of both cores that was used by others."""
+        shares = [row["others"] for row in self.rows if "others" in row]
+        return statistics.median(shares) if shares else 0.0
 
 
 def number(value: float) -> str:

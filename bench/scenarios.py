@@ -27,6 +27,8 @@ class Scenario:
     measures: tuple[Measure, ...]
     rooms: int = 1
     subjects: int = 1
+    #: Different tokens, where that is more than subjects; shown in turn.
+    tokens: int = 0
     refused: bool = False
     only_long: bool = False
 
@@ -79,9 +81,7 @@ def _fan(members: int, burst: int) -> Scenario:
 
 def _talk(name: str, title: str, servers: tuple[str, ...], *more: Measure, **options: Any) -> Scenario:
     pairs = 50 + ("probe" in options)
-    return Scenario(
-        name, title, "talk", {**TALK, **options}, servers, (ANSWERS, *more), rooms=pairs, subjects=pairs
-    )
+    return Scenario(name, title, "talk", {**TALK, **options}, servers, (ANSWERS, *more), rooms=pairs, subjects=pairs)
 
 
 def _idle(members: int, *, only_long: bool = False) -> Scenario:
@@ -116,11 +116,20 @@ SCENARIOS = (
     ),
     Scenario(
         "handshake",
-        "Handshakes, accepted",
+        "Handshakes, accepted, with a token seen before",
         "handshake",
         SHAKING,
         ("parley", "ws", "gorilla", "parley-es256", "ws-es256"),
         (HANDSHAKE, HANDSHAKES, Measure("p99_us", "p99, µs")),
+    ),
+    Scenario(
+        "handshake_new",
+        "Handshakes, accepted, each with a token not seen lately",
+        "handshake",
+        SHAKING,
+        ("parley", "ws", "gorilla", "parley-es256", "ws-es256"),
+        (HANDSHAKE, HANDSHAKES, Measure("p99_us", "p99, µs")),
+        tokens=12_000,  # more than Parley remembers
     ),
     Scenario(
         "handshake_refused",
@@ -183,6 +192,7 @@ PROMISES = (
             _ratio("incoming", MESSAGE.field, "parley", "ws"), 0.8),
     Promise("An accepted handshake, to npm ws with jsonwebtoken",
             _ratio("handshake", HANDSHAKE.field, "parley", "ws"), 0.5),
+    Promise("… with a token not seen before", _ratio("handshake_new", HANDSHAKE.field, "parley", "ws"), 0.5),
     Promise("A refused handshake, to an accepted one", _refused_to_accepted, 1.0),
     Promise("An idle connection, KiB", _value("idle_2000", MEMORY.field), 16),
     Promise("An idle connection among 10,000, KiB", _value("idle_10000", MEMORY.field), 16),

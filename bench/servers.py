@@ -6,6 +6,7 @@ Each is a row: a command, and what its clients say. What is measured of them is 
 import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -126,7 +127,7 @@ def on_core(core: int) -> Iterator[None]:
 class Running:
     """One server, for one measurement: nothing of an earlier one, in memory or in a cache, is left."""
 
-    def __init__(self, peer: Peer, *, subjects: int, rooms: int) -> None:
+    def __init__(self, peer: Peer, *, subjects: int = 1, rooms: int = 1, tokens: int = 0) -> None:
         self.peer = peer
         self.rooms = rooms
         self.port = _free_port()
@@ -135,7 +136,10 @@ class Running:
         self._postgres: Any = None
         self._tokens_file = self.directory / "tokens"
         keyring = Keyring.load(self.directory / "data" / "keys", peer.algorithm, SECRET.encode())
-        self._tokens = [_token(keyring, f"bench-{i}") for i in range(subjects)]
+        sessions = [uuid.uuid4().hex for _ in range(subjects)]
+        self._tokens = [
+            _token(keyring, f"bench-{i % subjects}", sessions[i % subjects]) for i in range(max(tokens, subjects))
+        ]
         self._public_key = SECRET if peer.algorithm == "HS256" else _public_pem(keyring)
 
     def __enter__(self) -> "Running":
@@ -184,14 +188,26 @@ class Running:
                 words += [option, value]
         for option, number in options.items():
             words += ["--" + option.replace("_", "-"), str(number)]
+        before = self._machine()
         with on_core(LOAD_CORE):
             ended = subprocess.run(words, capture_output=True, text=True, timeout=180, check=False)
+        after = self._machine()
         if ended.returncode or not ended.stdout:
             raise RuntimeError(ended.stderr.strip()[-400:] or f"wsload ended with {ended.returncode}")
         if ended.stderr:
             print(f"{self.peer.name}: {ended.stderr.strip()[-400:]}", file=sys.stderr)
         found: dict[str, Any] = json.loads(ended.stdout)
+        elapsed_s, busy_s, ours_s = (b - a for a, b in zip(before, after, strict=True))
+        found["others"] = round(max(0.0, busy_s - ours_s) / elapsed_s / len({SERVER_CORE, LOAD_CORE}), 3)
         return found
+
+    def _machine(self) -> tuple[float, float, float]:
+        """Seconds: the clock, what both cores have worked, what of it was the server's and the load's."""
+        ours_s = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+        roots = [process.pid for process in self._processes]
+        if self._postgres is not None:
+            roots.append(self._postgres.process.pid)
+        return time.monotonic(), _busy_s(), ours_s + sum(map(_cpu_s, roots))
 
     def _start(self) -> None:
         peer = self.peer
@@ -262,12 +278,12 @@ class Running:
                 raise RuntimeError(f"no room was made: {answer}")
 
 
-def _token(keyring: Keyring, subject: str) -> str:
+def _token(keyring: Keyring, subject: str, session: str) -> str:
     return Issuer(keyring.signing_key).issue(
         sub=subject,
         type="account",
         roles=["member"],
-        sid=uuid.uuid4().hex,
+        sid=session,
         jti=uuid.uuid4().hex,
         now_s=time.time(),
         ttl_s=86_400,
@@ -283,9 +299,33 @@ def _spoiled(token: str) -> str:
 
 def _public_pem(keyring: Keyring) -> str:
     private = serialization.load_pem_private_key(keyring.signing_key.to_pem().encode(), None)
-    return private.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    ).decode()
+    return (
+        private.public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        .decode()
+    )
+
+
+def _busy_s() -> float:
+    """What the two cores have worked since the start of the machine, the time taken by others' machines included."""
+    hertz = os.sysconf("SC_CLK_TCK")
+    total = 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *ticks = line.split()
+        if name in (f"cpu{SERVER_CORE}", f"cpu{LOAD_CORE}"):
+            user, nice, system, _idle, _wait, irq, soft, stolen = map(int, ticks[:8])
+            total += user + nice + system + irq + soft + stolen
+    return total / hertz
+
+
+def _cpu_s(pid: int) -> float:
+    """What a process, its threads and its descendants have used; 0 for one that has gone."""
+    total = 0.0
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            total += int((task / "schedstat").read_text().split()[0]) / 1e9
+            total += sum(_cpu_s(int(child)) for child in (task / "children").read_text().split())
+    return total
 
 
 def _free_port() -> int:

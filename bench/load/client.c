@@ -123,6 +123,10 @@ void client_send(client *c, const char *text, size_t n) {
   if (c->state != OVER) send_frame(c, 1, text, n);
 }
 
+void client_ping(client *c) {
+  if (c->state != OVER) send_frame(c, 9, "", 0);
+}
+
 // --- a life ---
 
 void client_start(client *c, int index, int pair, const role *role) {
@@ -243,8 +247,8 @@ static size_t take(client *c, const char *data, size_t n) { // whole frames; how
       snprintf(last_refusal, sizeof last_refusal, "close %d %.*s", size >= 2 ? (unsigned char)payload[0] << 8 | (unsigned char)payload[1] : 0,
                size > 2 ? (int)size - 2 : 0, size > 2 ? payload + 2 : "");
       end(c);
-    }
-    else if (opcode == 9) send_frame(c, 10, payload, size);
+    } else if (opcode == 9) send_frame(c, 10, payload, size);
+    else if (opcode == 10) on.pong(c);
     else if (opcode <= 2) take_text(c, payload, size);
   }
   return c->state == OVER ? n : at;

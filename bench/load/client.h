@@ -30,6 +30,7 @@ typedef struct client {
 typedef struct {
   void (*ready)(client *);                            // the script is through
   void (*text)(client *, const char *data, size_t n); // a text message after that
+  void (*pong)(client *);                             // the answer to client_ping
   void (*over)(client *);                             // refused, closed or lost; its descriptor is closed
 } hooks;
 
@@ -43,6 +44,7 @@ void load_tokens(const char *file); // one for each line; client i shows line i,
 
 void client_start(client *c, int index, int pair, const role *role);
 void client_send(client *c, const char *text, size_t n); // queued; leaves with client_flush
+void client_ping(client *c);                             // likewise
 void client_flush(client *c);
 void client_reset(client *c); // hang up with a reset, so that no port waits in TIME_WAIT; no hook is called
 

@@ -26,7 +26,7 @@ static int members = 1, senders = 1, window = 1, burst = 1, concurrency = 64;
 static double seconds = 2, warm_up = 0.5, rate = 0, probe = 0;
 
 static client *clients;
-static int clients_n, ready_n, over_n, measuring;
+static int clients_n, ready_n, over_n, pongs_n, measuring;
 static uint64_t sent, deliveries, other, refusals;
 static histogram delivery, answer, probe_delivery, probe_answer;
 
@@ -34,6 +34,7 @@ static double since_s(uint64_t t) { return (double)(now_ns() - t) / 1e9; }
 
 static void count_ready(client *c) { (void)c, ready_n++; }
 static void count_over(client *c) { (void)c, over_n++; }
+static void count_pong(client *c) { (void)c, pongs_n++; }
 static void ignore_text(client *c, const char *data, size_t n) { (void)c, (void)data, (void)n, other++; }
 
 static void open_all(int n, role *(*role_of)(int index), int pairs) {
@@ -46,7 +47,7 @@ static void open_all(int n, role *(*role_of)(int index), int pairs) {
       opened++;
     }
     pump(10000000);
-    if (since_s(begun) > 30) break;
+    if (since_s(begun) > 60) break;
   }
   if (ready_n < n) {
     fprintf(stderr, "wsload: %d of %d clients are ready; the last refusal: %s\n", ready_n, n, last_refusal);
@@ -133,6 +134,7 @@ static void run_idle(void) {
 // --- handshake ---
 
 static uint64_t shaken, failed;
+static int asked; // each attempt has an index of its own, and with it a token
 static int statuses[1000];
 
 static void shake(client *c) {
@@ -146,7 +148,7 @@ static void keep_shaking(uint64_t now) {
   (void)now;
   pump(1000000);
   for (int i = 0; i < clients_n; i++)
-    if (clients[i].state == OVER) client_start(&clients[i], i, i, &member);
+    if (clients[i].state == OVER) client_start(&clients[i], asked++, 0, &member);
   sent = shaken;
 }
 
@@ -154,7 +156,7 @@ static void run_handshake(void) {
   on.ready = shake, on.over = shake;
   clients = calloc((size_t)concurrency, sizeof *clients);
   clients_n = concurrency;
-  for (int i = 0; i < clients_n; i++) client_start(&clients[i], i, i, &member);
+  for (int i = 0; i < clients_n; i++) client_start(&clients[i], asked++, 0, &member);
   measure(keep_shaking);
   uint64_t n = to.sent - from.sent;
   printf("{\"handshakes_per_s\":%.1f,\"cpu_us_per_handshake\":%.2f,\"p50_us\":%.1f,\"p99_us\":%.1f,\"failed\":%lu,\"statuses\":{",
@@ -225,14 +227,26 @@ static void drop_work(uint64_t now) {
   pump(until_due());
 }
 
+// Returns once the server has read all that was sent: each client's ping comes behind what it said.
+static void wait_until_read(void) {
+  pongs_n = 0;
+  for (int i = 0; i < clients_n; i++) client_ping(&clients[i]), client_flush(&clients[i]);
+  for (uint64_t begun = now_ns(); pongs_n + over_n < clients_n && since_s(begun) < 10;) pump(20000000);
+}
+
 static void run_drop(void) {
-  on.text = ignore_text;
   open_all(members, member_role, members);
-  uint64_t before = other;
+  double measured_s = seconds;
+  seconds = 0;
+  measure(drop_work); // the warm-up alone
+  wait_until_read();
+  warm_up = 0, seconds = measured_s, due_ns = 0;
   measure(drop_work);
+  wait_until_read();
+  mark(&to);
   uint64_t n = to.sent - from.sent;
   printf("{\"messages_per_s\":%.1f,\"cpu_us_per_message\":%.3f,\"busy\":%.3f,\"received\":%lu,\"over\":%d}\n", (double)n / elapsed_s(),
-         per(cpu_us(), n), cpu_us() / 1e6 / elapsed_s(), other - before, over_n);
+         per(cpu_us(), n), cpu_us() / 1e6 / elapsed_s(), other, over_n);
 }
 
 // --- talk ---
@@ -362,7 +376,7 @@ int main(int argc, char **argv) {
     }
   }
   reader = member;
-  on = (hooks){.ready = count_ready, .text = ignore_text, .over = count_over};
+  on = (hooks){.ready = count_ready, .text = ignore_text, .pong = count_pong, .over = count_over};
   const struct { const char *name; void (*run)(void); } modes[] = {
       {"idle", run_idle}, {"handshake", run_handshake}, {"fan", run_fan}, {"drop", run_drop}, {"talk", run_talk}};
   for (size_t k = 0; k < sizeof modes / sizeof *modes; k++)
