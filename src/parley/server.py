@@ -27,6 +27,7 @@ from parley.delivery.outbox import Turn
 from parley.delivery.presence import Presence
 from parley.delivery.signals import Signals
 from parley.dialects.native import Native
+from parley.dialects.socketio import SocketIo
 from parley.domain.events import Event
 from parley.domain.ids import IdSource
 from parley.domain.ports import Decision, Job, Rules
@@ -45,17 +46,20 @@ from parley.service.watch import Watch
 from parley.store import Store, open_store
 from parley.store.keyring import FollowedKeyring, Keyring
 from parley.tokens import Issuer, RevocationSet, Verifier
-from parley.tokens.bearer import NATIVE_SOCKET
+from parley.tokens.bearer import NATIVE_SOCKET, SOCKETIO_POLLING, SOCKETIO_UPGRADE, credential_in_socketio_auth
 from parley.transport.addresses import Addresses
 from parley.transport.app import AppParts, create_app
-from parley.transport.connection import FramedEncoder, Node, Timing
+from parley.transport.connection import Node, Timing
 from parley.transport.connections import Connections
+from parley.transport.engineio import Engine
 from parley.transport.handshake import Handshake, Place
 from parley.transport.health import Dependency, revocations
 from parley.transport.http_protocol import HttpProtocol
 from parley.transport.origins import Origins
+from parley.transport.polling import Polling
 from parley.transport.timers import Wheel
 from parley.transport.upgrade import upgrade_protocol
+from parley.transport.wires import FramedEncoder, Wire
 
 log = logging.getLogger(__name__)
 
@@ -279,12 +283,22 @@ class Server:
             subscriptions_max=limits.subscriptions,
         )
         metrics = Metrics(__version__)
-        native = Native()
         origins = Origins(settings.public_url, lambda: self._port, settings.allowed_origins)
         addresses = Addresses(settings.trusted_proxies)
+        native = Native()
+        # Engine.IO tells its clients the times of its pings, and they count on them: without a ping of ours they leave.
+        engine = Engine(
+            ping_interval_s=limits.ping_interval or 25,
+            ping_timeout_s=limits.ping_timeout or 20,
+            payload_bytes_max=limits.request_bytes,
+            clock=clock.monotonic_s,
+            call_at=wheel.schedule,
+            new_sid=lambda: secrets.token_urlsafe(18),
+        )
+        socketio = Place(SOCKETIO_UPGRADE, _socketio_wire(limits.request_bytes), engine)
         handshake = Handshake(
             node,
-            {"/ws": Place(NATIVE_SOCKET, native, FramedEncoder(native))},
+            {"/ws": Place(NATIVE_SOCKET, Wire(lambda: native, FramedEncoder(native))), "/socket.io/": socketio},
             origins,
             addresses,
             limits.request_bytes,
@@ -308,6 +322,11 @@ class Server:
                 metrics=metrics.render,
                 metrics_allow=settings.metrics_allow,
                 access=logs.access,
+                socketio=Polling(
+                    engine,
+                    lambda request: handshake.poll(request, socketio, SOCKETIO_POLLING),
+                    handshake.require_origin,
+                ),
             )
         )
         metrics.read("parley_connections", lambda: {"native": len(node.connections)})
@@ -332,15 +351,25 @@ class Server:
             server_header=False,
             timeout_graceful_shutdown=DRAIN_S,
         )
-        return _Uvicorn(config, self.ready.set), watch, keys
+        return _Uvicorn(config, self.ready.set, engine.drain), watch, keys
+
+
+def _socketio_wire(attachment_bytes_max: int) -> Wire:
+    return Wire(
+        lambda: SocketIo(attachment_bytes_max),
+        FramedEncoder(SocketIo()),
+        credential_in_socketio_auth,
+        keeps_alive=False,
+    )
 
 
 class _Uvicorn(uvicorn.Server):
     """uvicorn's server without its signal handlers, which would end the process by the signal and not with 0."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], drain: Callable[[], None]) -> None:
         super().__init__(config)
         self._ready = ready
+        self._drain = drain
 
     def stop(self) -> None:
         self.should_exit = True
@@ -352,6 +381,10 @@ class _Uvicorn(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._drain()  # sessions over HTTP are no sockets of uvicorn's, which tells those itself
+        await super().shutdown(sockets)
 
 
 async def _follow(keys: FollowedKeyring) -> None:

@@ -67,6 +67,10 @@ class Outbox:
         self._page_under_way = False
         self.congested = False
 
+    @property
+    def waiting_bytes(self) -> int:
+        return self._bytes
+
     def put(self, frame: bytes) -> None:
         """Queue one whole frame. Calls `overflow` where the unsent bytes pass the limit (0: no limit)."""
         if not self._waiting and not self.congested:

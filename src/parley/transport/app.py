@@ -91,6 +91,8 @@ class AppParts:
     metrics: Callable[[], bytes] = _no_metrics
     metrics_allow: Collection[Network] = ()
     access: Access = _log_access
+    #: What answers at `/socket.io/`, whatever the method.
+    socketio: ASGIApp | None = None
     web: Traversable = field(default_factory=lambda: files("parley") / "web")
 
 
@@ -125,6 +127,8 @@ def create_app(parts: AppParts) -> ASGIApp:
         ("/metrics", {"GET": health.metrics}),
     ]
     routes = [Route(path, endpoint=_Place(methods, parts.origins)) for path, methods in places]
+    if parts.socketio is not None:
+        routes.append(Route("/socket.io/", endpoint=parts.socketio))
     router = Router(routes=routes, redirect_slashes=False, default=_nowhere)
     return _Edge(router, parts)
 

@@ -1,6 +1,6 @@
 """One socket's life: who stands behind it, what it asked, what it is told, and how it ends.
 
-Joins a WebSocket, a dialect and the door. Its principal may change while it lives; every decision asks the present one.
+Joins a socket, a dialect and the door. Its principal may change while it lives; every decision asks the present one.
 Knows no frames (`websocket`), no JSON (`dialects`), no rooms (`delivery`) and no store.
 """
 
@@ -11,20 +11,22 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from parley.delivery.hub import Encoder, Hub, Subscription
+from parley.delivery.hub import Hub, Subscription
 from parley.delivery.outbox import Outbox, Turn
-from parley.dialects.dialect import Dialect, Request
+from parley.dialects.dialect import Ended, Request
 from parley.domain import presence, replay, sessions
 from parley.domain.errors import Refusal
-from parley.domain.events import Event, Signal
 from parley.domain.ids import rfc3339
 from parley.domain.principal import ROLES, Principal
-from parley.service.admission import Admission
+from parley.service.admission import Admission, refusal_of
 from parley.service.door import Door
 from parley.service.limits import Buckets
+from parley.tokens import TokenRefused
+from parley.tokens.bearer import Credential
 from parley.transport.connections import Connections
+from parley.transport.frames import frame_ping, frame_text
 from parley.transport.timers import Timer, Wheel
-from parley.transport.websocket import WebSocket, frame_ping, frame_text
+from parley.transport.wires import Socket, Wire
 
 log = logging.getLogger(__name__)
 
@@ -45,19 +47,6 @@ _FINAL: Final = frozenset({4400, 4403, 4409})
 # Those who end with these may not read any more: what is pending for them is taken back.
 _NO_LONGER_READS: Final = frozenset({4401, 4403})
 _PING: Final = frame_ping()
-
-
-class FramedEncoder:
-    """A dialect's events as WebSocket text frames: what the hub writes to every socket that shares it."""
-
-    def __init__(self, dialect: Dialect) -> None:
-        self._dialect = dialect
-
-    def event(self, event: Event) -> bytes:
-        return frame_text(self._dialect.event(event))
-
-    def signal(self, signal: Signal) -> bytes:
-        return frame_text(self._dialect.signal(signal))
 
 
 @dataclass(slots=True)
@@ -100,12 +89,15 @@ class Node:
 class Connection:
     """A `websocket.Receiver` and a `hub.Reader`.
 
-    Made with the principal that the handshake found, or with none: then the first message must authenticate.
+    Made with the principal that the handshake found, and its `credential`, or with none: then the first message must
+    authenticate. A dialect with a greeting of its own (`Wire`) waits for that in any case.
     """
 
     __slots__ = (
         "_address",
+        "_begun",
         "_closing",
+        "_credential",
         "_dialect",
         "_early",
         "_expiry",
@@ -122,6 +114,7 @@ class Connection:
         "_subscriptions",
         "_waiting",
         "_warned",
+        "_wire",
         "_ws",
         "begun_at_ms",
         "encoder",
@@ -134,20 +127,28 @@ class Connection:
     write: Callable[[bytes], None]
 
     def __init__(
-        self, node: Node, dialect: Dialect, encoder: Encoder, address: str, principal: Principal | None
+        self,
+        node: Node,
+        wire: Wire,
+        address: str,
+        principal: Principal | None,
+        credential: Credential | None = None,
     ) -> None:
         self._node = node
-        self._dialect = dialect
-        self.encoder = encoder
+        self._wire = wire
+        self._dialect = wire.codec()
+        self.encoder = wire.encoder
         self._address = address
         self.principal = principal
+        self._credential = credential
+        self._begun = False
         self._id: str | None = None
-        self._ws: WebSocket | None = None
+        self._ws: Socket | None = None
         self._subscriptions: dict[str, Subscription] = {}
         self._ordering = node.door.ordering()
         self._closing = False
         self._waiting: Timer | None = None
-        self._early: deque[bytes] | None = None
+        self._early: deque[tuple[Callable[[bytes], None], bytes]] | None = None
         self._keepalive: Timer | None = None
         self._quiet: Timer | None = None
         self._lifetime: Timer | None = None
@@ -190,18 +191,21 @@ class Connection:
 
     # --- the socket's life (websocket.Receiver) ---
 
-    def opened(self, ws: WebSocket) -> None:
+    def opened(self, ws: Socket) -> None:
         self._ws = ws
         ws.set_unsent_high_bytes(CONGESTED_BYTES)
         node = self._node
         self.write = ws.write
         self.outbox = Outbox(ws, node.turn, node.slow_consumer_bytes, self._too_slow)
-        if self.principal is not None:
-            self._begin(self.principal)
-        else:
+        if self.principal is None:
             node.connections.wait(self._address)
-            wait_s = node.timing.authentication_s
-            self._waiting = node.wheel.schedule(node.clock_s() + wait_s, self._nobody_came)
+        else:
+            node.connections.add(self, self.principal)
+            if self._wire.credential_in is None:
+                self._begin(self.principal)
+                return
+        wait_s = node.timing.authentication_s
+        self._waiting = node.wheel.schedule(node.clock_s() + wait_s, self._nobody_came)
 
     def text(self, data: bytes) -> None:
         node = self._node
@@ -210,11 +214,16 @@ class Connection:
             node.wheel.run_due(node.clock_s())
         if self._closing:
             return
-        if self.principal is None:
-            self._first(data)
+        principal = self.principal
+        try:
+            if principal is None or not self._begun:
+                self._first(self.text, self._dialect.receive, data)
+                return
+            for request in self._dialect.receive(data):
+                self._handle(request, principal)
+        except Ended as ended:
+            self._broken(ended)
             return
-        for request in self._dialect.receive(data):
-            self._handle(request, self.principal)
         if self._ordering.under_way > UNDER_WAY_MAX and not self._paused and self._ws is not None:
             self._paused = True
             self._ws.pause_reading()
@@ -222,17 +231,29 @@ class Connection:
     def binary(self, data: bytes) -> None:
         if self._closing:
             return
-        if self.principal is None:
-            self._not_authenticated(None, Refusal("token_missing"))
+        principal = self.principal
+        try:
+            if principal is None or not self._begun:
+                self._first(self.binary, self._dialect.receive_binary, data)
+                return
+            for request in self._dialect.receive_binary(data):
+                self._handle(request, principal)
+        except Ended as ended:
+            self._broken(ended)
+
+    def _broken(self, ended: Ended) -> None:
+        if self._begun or self._wire.credential_in is not None:
+            self.close(ended.code, ended.reason)
         else:
-            self.close(1003, "text messages only")
+            self._not_authenticated(None, Refusal("token_missing"))
 
     def pong(self) -> None:
         """That it was heard of is all that matters, and the socket has noted it."""
 
     def writing_paused(self) -> None:
         self.outbox.congested = True
-        self._ordering.hold()
+        if self._ws is None or not self._ws.is_polled:
+            self._ordering.hold()
         for subscription in self._subscriptions.values():
             subscription.regroup()
 
@@ -242,6 +263,11 @@ class Connection:
         self.outbox.drained()
         if not self.outbox.congested:
             self._ordering.release()
+
+    def rewired(self) -> None:
+        """The socket has another `write`; it says that it drains, next."""
+        if self._ws is not None:
+            self.write = self._ws.write
 
     def drain(self) -> None:
         self.close(1012, "restarting")
@@ -261,45 +287,74 @@ class Connection:
     # --- who ---
 
     def _begin(self, principal: Principal) -> None:
+        """The bearer is known, and one of `Connections`: act for them from now on."""
         node = self._node
-        self.principal = principal
+        self._begun = True
         self.begun_at_ms = node.clock_ms()
         self._fenced = node.connections.is_fenced
-        node.connections.add(self, principal)
         now_s = node.clock_s()
         self._said_at_s = now_s
-        self._quiet = node.wheel.schedule(now_s + QUIET_S, self._say_ping)
-        if node.timing.ping_interval_s:
+        keeps_alive = self._wire.keeps_alive
+        if keeps_alive:
+            self._quiet = node.wheel.schedule(now_s + QUIET_S, self._say_ping)
+        if keeps_alive and node.timing.ping_interval_s:
             self._keepalive = node.wheel.schedule(now_s + node.timing.ping_interval_s, self._keep_alive)
         if node.timing.lifetime_s:
             self._lifetime = node.wheel.schedule(now_s + node.timing.lifetime_s, self._grown_old)
         self._watch_expiry()
 
-    def _first(self, data: bytes) -> None:
-        """The first message of a connection that brought no credential: it must be `session.authenticate` alone."""
+    def _first(self, again: Callable[[bytes], None], receive: Callable[[bytes], list[Request]], data: bytes) -> None:
+        """The first message, which signs in: the dialect's greeting, or `session.authenticate` alone.
+
+        Raises: Ended.
+        """
         if self._early is not None:  # the token is being looked up; what follows it waits
             if len(self._early) < EARLY_MAX:
-                self._early.append(data)
+                self._early.append((again, data))
                 return
             self._not_authenticated(None, Refusal("rate_limited", "Wait for the answer to `session.authenticate`."))
             return
         if len(data) > FIRST_MESSAGE_BYTES_MAX:
             self._not_authenticated(None, Refusal("too_large", "The first message has at most 16 KiB."))
             return
-        requests = self._dialect.receive(data)
+        requests = receive(data)
+        if not requests:
+            return
         request = requests[0]
-        params = request.params
-        if request.batch is not None or not isinstance(params, sessions.Authenticate):
+        if request.is_aside:
+            self._put(self._dialect.refused(request, request.refusal or Refusal("not_found")))
+            return
+        if request.greeting is None and (
+            request.batch is not None or not isinstance(request.params, sessions.Authenticate)
+        ):
             refusal = request.refusal if request.batch is None and request.refusal is not None else None
             self._not_authenticated(request if request.batch is None else None, refusal or Refusal("token_missing"))
             return
         try:
-            claims = self._node.admission.verify(params.token)
+            token = self._token_in(request)
+            claims = None if token is None else self._node.admission.verify(token)
         except Refusal as refusal:
             self._bad_token(request, refusal)
             return
-        self._early = deque()
-        self._node.admission.admit(claims, functools.partial(self._admitted, request))
+        if claims is None:
+            assert self.principal is not None
+            self._admitted(request, self.principal)
+        else:
+            self._early = deque()
+            self._node.admission.admit(claims, functools.partial(self._admitted, request))
+
+    def _token_in(self, request: Request) -> str | None:
+        """The token of a first message; None where the handshake's bearer is to act. Raises: Refusal."""
+        if isinstance(request.params, sessions.Authenticate):
+            return request.params.token
+        assert self._wire.credential_in is not None
+        try:
+            credential = self._wire.credential_in(request.greeting, self._node.carriers, beside=self._credential)
+        except TokenRefused as refused:
+            raise refusal_of(refused) from None
+        if credential is None:
+            raise Refusal("token_missing")
+        return None if credential is self._credential else credential.secret
 
     def _admitted(self, request: Request, outcome: Principal | BaseException) -> None:
         if self._closing:
@@ -309,11 +364,14 @@ class Connection:
             self._bad_token(request, refusal)
             return
         self._stop_waiting()
-        self._begin(outcome)
+        if self.principal is None:
+            self.principal = outcome
+            self._node.connections.add(self, outcome)
         self._put(self._dialect.result(request, sessions.describe(outcome, self.id, self._node.clock_ms())))
+        self._begin(outcome)
         early, self._early = self._early, None
-        for data in early or ():
-            self.text(data)
+        for again, data in early or ():
+            again(data)
 
     def _bad_token(self, request: Request, refusal: Refusal) -> None:
         wait_s = self._node.bad_tokens.take(self._address, self._node.clock_s()) if refusal.status == 401 else 0
@@ -324,7 +382,10 @@ class Connection:
             self._not_authenticated(request, refusal)
 
     def _not_authenticated(self, request: Request | None, refusal: Refusal) -> None:
-        self._put(self._dialect.refused(request or Request(None, None, id=b"null"), refusal))
+        if request is not None:
+            self._put(self._dialect.refused(request, refusal))
+        elif self._wire.credential_in is None:
+            self._put(self._dialect.refused(Request(None, None, id=b"null"), refusal))
         self._end(4401, refusal.code if refusal.status == 401 else "token_missing")
 
     def _nobody_came(self) -> None:
@@ -334,7 +395,8 @@ class Connection:
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
-            self._node.connections.waited(self._address)
+            if self.principal is None:
+                self._node.connections.waited(self._address)
 
     # --- how long, and as what ---
 
@@ -552,7 +614,10 @@ class Connection:
     def _put(self, message: bytes | None) -> None:
         if message is not None and self._ws is not None:
             self._said_at_s = self._node.clock_s()
-            self.outbox.put_answer(frame_text(message))
+            outbox = self.outbox
+            outbox.put_answer(frame_text(message))
+            if outbox.congested and outbox.waiting_bytes > CONGESTED_BYTES:
+                self._ordering.hold()  # one that is polled and does not ask
 
     def _keep_alive(self) -> None:
         node, ws = self._node, self._ws
@@ -591,6 +656,7 @@ class Connection:
         if self.principal is not None and (code in (1012, 1013) or code >= 4400):
             body = {"code": code, "reason": reason, "reconnect": code not in _FINAL}
             self.notice("session.closing", body)
+            self._put(self._dialect.goodbye(code))
         self._end(code, reason)
 
     def replaced(self) -> None:
@@ -609,6 +675,8 @@ class Connection:
             self._hand_over_nothing()
         self._leave()
         self._node.closed[code] += 1
+        if self._ws.is_polled:
+            self.outbox.congested = False  # what is left waits for the last poll
         self.outbox.flush()
         self._ws.close(code, reason)
 
@@ -630,7 +698,7 @@ class TurnedAway:
         self._code = code
         self._reason = reason
 
-    def opened(self, ws: WebSocket) -> None:
+    def opened(self, ws: Socket) -> None:
         ws.close(self._code, self._reason)
 
     def _nothing(self, *_: object) -> None:

@@ -4,24 +4,29 @@ Paths, limits, origin, subprotocol, credential, token. A refusal is HTTP where a
 closed at once where only a browser would (CONTRACT, "Refusals"). What happens on the socket is `connection.py`.
 """
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from parley.delivery.hub import Encoder
-from parley.dialects.dialect import Dialect
+from starlette.requests import Request
+
 from parley.domain.errors import Refusal
 from parley.domain.principal import Principal
 from parley.service.admission import refusal_of
-from parley.tokens.bearer import Endpoint, Presented, find_credential
+from parley.tokens.bearer import Credential, Endpoint, Presented, find_credential
 from parley.tokens.errors import TokenRefused
 from parley.transport.addresses import Addresses
+from parley.transport.auth import LIMIT_KEY
 from parley.transport.connection import Connection, Node, TurnedAway
+from parley.transport.engineio import Engine
 from parley.transport.origins import Origins
+from parley.transport.polling import session_asked, unknown_session
 from parley.transport.problems import refused
 from parley.transport.upgrade import Accept, Refuse, UpgradeRequest
 from parley.transport.websocket import Receiver
+from parley.transport.wires import Wire
 
 Respond = Callable[[Accept | Refuse], bool]
 
@@ -31,15 +36,15 @@ _CLOSED_WITH: Final = {401: 4401, 403: 4403, 429: 4429, 503: 1013}
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A path that takes upgrades: which credentials it looks at, and what is spoken there."""
+    """A path that takes upgrades: which credentials it looks at, and what is spoken there, over which `engine`."""
 
     endpoint: Endpoint
-    dialect: Dialect
-    encoder: Encoder
+    wire: Wire
+    engine: Engine | None = None
 
 
 class Handshake:
-    """`decide` is called for every upgrade request (see `transport.upgrade`)."""
+    """`decide` is called for every upgrade request (see `transport.upgrade`), `poll` for a session over HTTP."""
 
     def __init__(
         self,
@@ -67,68 +72,120 @@ class Handshake:
             self.outcomes["malformed"] += 1
             respond(malformed)
             return
-        node = self._node
         address = self._addresses.limit_key(
             self._addresses.client(request.client[0] if request.client else None, request.headers)
         )
+        try:
+            sid = session_asked(request.query, "websocket") if place.engine is not None else None
+            if place.engine is not None and sid is not None:
+                self._go_over(place.engine, sid, request, respond)
+                return
+            presented = self._present(request.headers, request.query, place.endpoint, address)
+        except Refusal as refusal:
+            self._refuse(respond, refusal)
+            return
+        credential = presented.credential
+        if credential is None:
+            self._accept(respond, place, presented, Connection(self._node, place.wire, address, None))
+            return
+
+        def admitted(outcome: Principal | BaseException) -> None:
+            if isinstance(outcome, Principal):
+                connection = Connection(self._node, place.wire, address, outcome, credential)
+                self._accept(respond, place, presented, connection)
+            else:
+                refusal = outcome if isinstance(outcome, Refusal) else Refusal("unavailable")
+                self._refuse_credential(respond, presented, address, refusal)
+
+        self._admit(credential, admitted)
+
+    async def poll(self, request: Request, place: Place, endpoint: Endpoint) -> Connection:
+        """The connection of a session that begins over HTTP. Raises: Refusal."""
+        address: str = request.scope[LIMIT_KEY]
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.scope["headers"]]
+        try:
+            presented = self._present(headers, request.url.query, endpoint, address)
+            credential = presented.credential
+            if credential is None:
+                return self._polled(Connection(self._node, place.wire, address, None))
+            admitted: asyncio.Future[Principal | BaseException] = asyncio.get_running_loop().create_future()
+            self._admit(credential, lambda outcome: None if admitted.done() else admitted.set_result(outcome))
+            outcome = await admitted
+            if isinstance(outcome, Principal):
+                return self._polled(Connection(self._node, place.wire, address, outcome, credential))
+            bad = outcome if isinstance(outcome, Refusal) else Refusal("unavailable")
+            raise self._counted(bad, address)
+        except Refusal as refusal:
+            self.outcomes[refusal.code] += 1
+            raise
+
+    def require_origin(self, headers: Iterable[tuple[str, str]]) -> None:
+        """Raises: Refusal (`origin_denied`) for an origin that may not call."""
+        origin = ", ".join(value for name, value in headers if name == "origin") or None
+        if not self._origins.admits(origin):
+            raise self._origins.denied(origin)
+
+    # --- who may ---
+
+    def _present(self, headers: Collection[tuple[str, str]], query: str, endpoint: Endpoint, address: str) -> Presented:
+        """What a request presents, once all that comes before the token itself is in order. Raises: Refusal."""
+        node = self._node
         presented: Presented | None = None
         unpresented: TokenRefused | None = None
         try:
-            presented = find_credential(
-                request.headers, query=request.query, endpoint=place.endpoint, carriers=node.carriers
-            )
+            presented = find_credential(headers, query=query, endpoint=endpoint, carriers=node.carriers)
         except TokenRefused as refused_token:
             unpresented = refused_token
         waits = presented is not None and presented.credential is None
         if node.connections.is_full or (waits and not node.connections.may_wait(address)):
-            self._refuse(respond, Refusal("overloaded"))
-            return
-        origin = request.header("origin")
-        if not self._origins.admits(origin):
-            self._refuse(respond, self._origins.denied(origin))
-            return
-        if unpresented is not None or presented is None:
+            raise Refusal("overloaded")
+        self.require_origin(headers)
+        if presented is None:
             assert unpresented is not None
-            self._refuse(respond, refusal_of(unpresented))
-            return
-        credential = presented.credential
-        if credential is None:
-            self._accept(respond, place, presented, Connection(node, place.dialect, place.encoder, address, None))
-            return
-        by_http = presented.refused_by_http
+            raise refusal_of(unpresented)
+        return presented
 
-        def turn_down(bad: BaseException) -> None:
-            refusal = bad if isinstance(bad, Refusal) else Refusal("unavailable")
-            self._refuse_credential(respond, place, presented, address, refusal, by_http=by_http)
-
-        def admitted(outcome: Principal | BaseException) -> None:
-            if isinstance(outcome, Principal):
-                connection = Connection(node, place.dialect, place.encoder, address, outcome)
-                self._accept(respond, place, presented, connection)
-            else:
-                turn_down(outcome)
-
+    def _admit(self, credential: Credential, admitted: Callable[[Principal | BaseException], None]) -> None:
+        admission = self._node.admission
         if credential.kind == "ticket":
-            node.admission.redeem(credential.secret, admitted)
+            admission.redeem(credential.secret, admitted)
             return
         try:
-            claims = node.admission.verify(credential.secret)
+            claims = admission.verify(credential.secret)
         except Refusal as bad:
-            turn_down(bad)
+            admitted(bad)
         else:
-            node.admission.admit(claims, admitted)
+            admission.admit(claims, admitted)
 
-    def _accept(self, respond: Respond, place: Place, presented: Presented, receiver: Receiver) -> None:
+    def _counted(self, bad: Refusal, address: str) -> Refusal:
+        """The refusal of a bad credential, or of one too many of them."""
+        if bad.status == 401 and (wait_s := self._node.bad_tokens.take(address, self._node.clock_s())):
+            return Refusal("rate_limited", "Too many bad tokens from this address.", retry_after=round(wait_s, 3))
+        return bad
+
+    # --- how it is said ---
+
+    def _polled(self, connection: Connection) -> Connection:
         self.outcomes["accepted"] += 1
+        return connection
+
+    def _go_over(self, engine: Engine, sid: str, request: UpgradeRequest, respond: Respond) -> None:
+        """A session that is polled wants to go over to this WebSocket; no credential is looked at. Raises: Refusal."""
+        session = engine.find(sid)
+        if session is None:
+            raise unknown_session()
+        self.require_origin(request.headers)
+        receiver: Receiver = session.candidate() or TurnedAway(4400, "bad_request")
+        respond(Accept(receiver, None, self._request_bytes_max))
+
+    def _accept(self, respond: Respond, place: Place, presented: Presented, connection: Connection) -> None:
+        self.outcomes["accepted"] += 1
+        receiver: Receiver = connection if place.engine is None else place.engine.session(connection)
         respond(Accept(receiver, presented.subprotocol, self._request_bytes_max))
 
-    def _refuse_credential(
-        self, respond: Respond, place: Place, presented: Presented, address: str, bad: Refusal, *, by_http: bool
-    ) -> None:
-        node = self._node
-        if bad.status == 401 and (wait_s := node.bad_tokens.take(address, node.clock_s())):
-            bad = Refusal("rate_limited", "Too many bad tokens from this address.", retry_after=round(wait_s, 3))
-        if by_http:
+    def _refuse_credential(self, respond: Respond, presented: Presented, address: str, bad: Refusal) -> None:
+        bad = self._counted(bad, address)
+        if presented.refused_by_http:
             self._refuse(respond, bad)
             return
         self.outcomes[bad.code] += 1

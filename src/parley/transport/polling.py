@@ -5,7 +5,7 @@ asked (`admit`); what a session does is `engineio.py`'s.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -20,6 +20,7 @@ from parley.transport.engineio import Engine, Peer, Session
 
 #: Gives the peer of a new session, for a request that brought no `sid`. Raises: Refusal.
 Admit = Callable[[Request], Awaitable[Peer]]
+Check = Callable[[Iterable[tuple[str, str]]], None]
 
 _METHODS: Final = frozenset({"GET", "POST", "OPTIONS"})
 
@@ -44,10 +45,10 @@ def unknown_session() -> Refusal:
 class Polling:
     """The ASGI application of one path. Refusals are raised, for the application around it to say.
 
-    `admit` is asked for each new session; `check` sees every request first, and may refuse it.
+    `admit` is asked for each new session; `check` sees the headers of every other request, and may refuse it.
     """
 
-    def __init__(self, engine: Engine, admit: Admit, check: Callable[[Request], None] | None = None) -> None:
+    def __init__(self, engine: Engine, admit: Admit, check: Check | None = None) -> None:
         self._engine = engine
         self._admit = admit
         self._check = check
@@ -64,8 +65,8 @@ class Polling:
         session = self._engine.find(sid) if sid is not None else None
         if (sid is None and method == "POST") or (sid is not None and session is None):
             raise unknown_session()
-        if self._check is not None:
-            self._check(request)
+        if session is not None and self._check is not None:
+            self._check([(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]])
         if session is None:
             session = self._engine.session(await self._admit(request))
             await _said(session.open_polling())(scope, receive, send)

@@ -131,6 +131,10 @@ class WebSocket(WSListener):
     # --- for the connection above ---
 
     @property
+    def is_polled(self) -> bool:
+        return False
+
+    @property
     def is_open(self) -> bool:
         """Whether messages still come and may be written: no CLOSE has gone either way."""
         return self._state == _OPEN

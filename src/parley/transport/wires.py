@@ -1,0 +1,72 @@
+"""How each dialect is spoken on a socket: its codec, its frames, how its first message signs in, who keeps it alive.
+
+One row for a dialect, and the face of a socket, whichever transport is under it. Decides nothing about a connection.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+from parley.delivery.hub import Encoder
+from parley.dialects.dialect import Dialect
+from parley.domain.events import Event, Signal
+from parley.tokens.bearer import Credential
+from parley.transport.frames import frame_text
+
+
+class Socket(Protocol):
+    """What a connection stands on: a `WebSocket`, or a session of Engine.IO."""
+
+    write: Callable[[bytes], None]
+    """Hands frames over. May raise once the socket has gone."""
+
+    @property
+    def is_polled(self) -> bool:
+        """Whether nothing leaves before the client asks: then `writing_paused` means no more than "not asked now"."""
+
+    @property
+    def unsent_bytes(self) -> int: ...
+    @property
+    def last_heard_s(self) -> float: ...
+    def silent_s(self, now_s: float) -> float: ...
+    def set_unsent_high_bytes(self, high: int) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def close(self, code: int, reason: str = "") -> None: ...
+    def abort(self) -> None: ...
+
+
+class FramedEncoder:
+    """A dialect's events as WebSocket text frames: what the hub writes to every socket that shares it."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+
+    def event(self, event: Event) -> bytes:
+        return frame_text(self._dialect.event(event))
+
+    def signal(self, signal: Signal) -> bytes:
+        return frame_text(self._dialect.signal(signal))
+
+
+class CredentialIn(Protocol):
+    """Finds the credential in a greeting; `beside` is the handshake's own. Raises: TokenRefused."""
+
+    def __call__(
+        self, greeting: object, carriers: Collection[str], /, *, beside: Credential | None
+    ) -> Credential | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """A dialect on a socket.
+
+    `codec` gives a connection its codec: one for all, or one each. `credential_in` is there where a dialect has a
+    greeting of its own: a first message that is due also from a bearer whom the handshake knows. `keeps_alive`: the
+    connection pings; else the transport does.
+    """
+
+    codec: Callable[[], Dialect]
+    encoder: Encoder
+    credential_in: CredentialIn | None = None
+    keeps_alive: bool = True
