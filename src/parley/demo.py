@@ -47,3 +47,13 @@ def furnish(store: Store, hash_password: Callable[[str], str]) -> None:
         store.execute(rooms.Create(room=ROOM, title="Lobby"), owner)
     for person in others:
         store.execute(rooms.Join(room=ROOM), person)
+
+
+def welcome(url: str) -> str:
+    """What is told in the terminal once the demo serves."""
+    names = ", ".join(SIGN_INS)
+    return (
+        f"\n  The chat is at {url}/ : open it in two tabs.\n"
+        f"  Sign in as {names}; each has its own name as password.\n"
+        f"  In a terminal: parley chat {ROOM} --url {url} --user ada\n\n"
+    )
