@@ -20,7 +20,7 @@ import uvicorn
 import uvloop
 
 from parley import __version__, logs
-from parley.config import Settings
+from parley.config import Settings, SettingsError
 from parley.delivery.bus import LocalBus
 from parley.delivery.hub import Hub
 from parley.delivery.outbox import Turn
@@ -72,6 +72,8 @@ KEYS_LOOKED_AT_S: Final = 0.5
 
 def serve(settings: Settings, *, demo: bool = False) -> int:
     """Serve until SIGTERM or SIGINT; the exit status. Raises: what a part raises that cannot start."""
+    if settings.workers > 1 or settings.bus_url is not None:
+        raise SettingsError("PARLEY_BUS_URL and more than one worker are not in this version: leave both out.")
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
     async def run() -> int:
@@ -83,6 +85,10 @@ def serve(settings: Settings, *, demo: bool = False) -> int:
         if server.ready.is_set():
             sys.stdout.write(f"{server.url}\n")
             sys.stdout.flush()
+            if demo:
+                from parley.demo import welcome
+
+                sys.stderr.write(welcome(server.url))
         ready.cancel()
         return await serving
 
