@@ -97,3 +97,14 @@ def test_revoking_twice_keeps_the_later_end() -> None:
     revocations.revoke_session("s1", until_s=NOW + 50, reason="again")
     assert revocations.forget_expired(NOW + 99) == 0
     assert revocations.reason_for(claims()) == "again"
+
+
+def test_whoever_watches_hears_of_each_revocation_until_they_stop() -> None:
+    revocations, heard = RevocationSet(), []
+    stop = revocations.watch(lambda: heard.append(revocations.reason_for(claims())))
+    revocations.revoke_session("other", until_s=NOW + 900)
+    revocations.revoke_token("t1", until_s=NOW + 900, reason="stolen")
+    assert heard == [None, "stolen"], "it is told after the fact, not before"
+    stop()
+    revocations.revoke_subject("ada", before_s=NOW + 1, until_s=NOW + 900)
+    assert len(heard) == 2

@@ -1,10 +1,11 @@
 """What has been revoked, held in memory: tokens, sessions, subjects and guests' conversations.
 
-Stores nothing and tells nobody: whoever keeps revocations fills this set; it answers `Verifier` and live connections.
+Stores nothing: whoever keeps revocations fills this set; it answers `Verifier`, and tells those who watch it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,18 +33,24 @@ class RevocationSet:
         self._sessions: dict[str, _Entry] = {}
         self._subjects: dict[str, _Entry] = {}
         self._conversations: dict[str, _Entry] = {}
+        self._watchers: list[Callable[[], None]] = []
+
+    def watch(self, revoked: Callable[[], None]) -> Callable[[], None]:
+        """Call `revoked` after each revocation from now on, in whichever thread it came; returns what ends that."""
+        self._watchers.append(revoked)
+        return lambda: self._watchers.remove(revoked)
 
     def revoke_token(self, token_id: str, *, until_s: float, reason: str = DEFAULT_REASON) -> None:
         """Refuse the one token whose `jti` is `token_id`."""
-        _add(self._tokens, token_id, _Entry(reason, until_s))
+        self._add(self._tokens, token_id, _Entry(reason, until_s))
 
     def revoke_session(self, session: str, *, until_s: float, reason: str = DEFAULT_REASON) -> None:
         """Refuse every token of the sign-in whose `sid` is `session`."""
-        _add(self._sessions, session, _Entry(reason, until_s))
+        self._add(self._sessions, session, _Entry(reason, until_s))
 
     def revoke_conversation(self, conversation: str, *, until_s: float, reason: str = DEFAULT_REASON) -> None:
         """Refuse every guest's token for `conversation`, new ones included, until `lift_conversation`."""
-        _add(self._conversations, conversation, _Entry(reason, until_s))
+        self._add(self._conversations, conversation, _Entry(reason, until_s))
 
     def lift_conversation(self, conversation: str) -> None:
         """Let tokens for `conversation` pass again; no effect where none were refused."""
@@ -55,7 +62,7 @@ class RevocationSet:
         A sign-in in the same millisecond, or for a token without `auth_time` in the same second as its `iat`, lives: it
         may have come after. Whoever knows the sessions that it does mean revokes those by name too.
         """
-        _add(self._subjects, subject, _Entry(reason, until_s, before_ms=_milliseconds(before_s)))
+        self._add(self._subjects, subject, _Entry(reason, until_s, before_ms=_milliseconds(before_s)))
 
     def reason_for(self, claims: AccessClaims) -> str | None:
         """Why these claims are revoked, or None; four look-ups, whatever the size of the set."""
@@ -78,17 +85,18 @@ class RevocationSet:
             forgotten += len(expired)
         return forgotten
 
+    def _add(self, entries: dict[str, _Entry], key: str, entry: _Entry) -> None:
+        """Revocations of one thing add up: the later end and the later cut-off count, whichever was read first."""
+        known = entries.get(key)
+        if known is not None:
+            newer = known if known.before_ms > entry.before_ms else entry
+            entry = _Entry(newer.reason, max(known.until_s, entry.until_s), max(known.before_ms, entry.before_ms))
+        entries[key] = entry
+        for revoked in list(self._watchers):
+            revoked()
+
     def __len__(self) -> int:
         return len(self._tokens) + len(self._sessions) + len(self._subjects) + len(self._conversations)
-
-
-def _add(entries: dict[str, _Entry], key: str, entry: _Entry) -> None:
-    """Revocations of one thing add up: the later end and the later cut-off count, whichever was read first."""
-    known = entries.get(key)
-    if known is not None:
-        newer = known if known.before_ms > entry.before_ms else entry
-        entry = _Entry(newer.reason, max(known.until_s, entry.until_s), max(known.before_ms, entry.before_ms))
-    entries[key] = entry
 
 
 def _signed_in_before(claims: AccessClaims, before_ms: int) -> bool:

@@ -77,6 +77,11 @@ class Verifier:
         return self._trust.keys
 
     @property
+    def revocations(self) -> Revocations | None:
+        """What is asked last of all, as it was handed in."""
+        return self._revocations
+
+    @property
     def trusted_issuers(self) -> tuple[TrustedIssuer, ...]:
         """The external issuers, as they are trusted now."""
         return tuple(self._trust.issuers.values())
