@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from parley.delivery import catchup
 from parley.delivery.catchup import READS_MAX
@@ -401,7 +401,7 @@ def test_one_page_of_one_room_is_under_way_at_a_time(scene: Scene, store: Store)
         (asked,) = client.asked
         rooms.append(asked.params.room)
         client.asked.clear()
-        page = {"events": [], "complete": True, "seq": 0}
+        page = {"events": [], "complete": True, "seq": 0, "reset": False}
         asked.got(Decision(Subscribed(page, "member", True)))
     assert rooms == [ROOM, "attic", "cellar"]
     assert all(subscription.is_live for subscription in client.subscriptions)
@@ -458,173 +458,213 @@ def test_what_followed_an_answer_from_memory_is_taken_back_too(scene: Scene, sto
     assert told_after_a_turn(scene, client)[1:] == [{"event": 2}]
 
 
+def test_one_that_is_held_again_before_it_has_caught_up_starts_anew_from_what_it_was_told(
+    scene: Scene, store: Store
+) -> None:
+    client = subscribed(scene, store)
+    client.hold()
+    scene.happen()
+    client.release()
+    client.hold()
+    client.release()
+    while client.asked:
+        answer(store, client)
+    assert told_after_a_turn(scene, client) == [{"event": 1}]
+    assert client.subscriptions[0].is_live
+    scene.happen()
+    assert told_after_a_turn(scene, client) == [{"event": 1}, {"event": 2}]
+
+
+def test_a_store_that_is_behind_what_was_told_is_asked_again_later(scene: Scene, store: Store) -> None:
+    client = subscribed(scene, store)
+    scene.happen()
+    scene.loop.run()
+    client.hold()
+    client.release()
+    answer(store, client, head=0)
+    assert (told_after_a_turn(scene, client), len(client.stranded_in)) == ([{"event": 1}], 1)
+    client.try_again()
+    answer(store, client)
+    scene.happen()
+    assert told_after_a_turn(scene, client) == [{"event": 1}, {"event": 2}]
+
+
 # --- Everything at random ---------------------------------------------------------------------------------------------
 
-SUBJECTS = ("ada", "ben")
 
+class World:
+    """A log that grows, a bus that does as it likes, reads that are old or new, and clients that come and go.
 
-class Joined(RuleBasedStateMachine):
-    """A log that grows, a bus that does as it likes, reads that are old or new, and clients that come and go."""
+    Every step takes its choices from `random`, which Hypothesis shrinks.
+    """
 
-    @initialize()
-    def begin(self) -> None:
+    def __init__(self, random: Random) -> None:
+        self.random = random
         self.scene = Scene()
         self.scene.logs.page_max = 3
         self.store = Store(self.scene)
-        self.clients = [Client(self.scene, subject) for subject in (*SUBJECTS, "ada")]
+        self.clients = [Client(self.scene, subject) for subject in ("ada", "ben", "ada")]
 
-    # --- the log ---
+    @property
+    def client(self) -> Client:
+        return self.random.choice(self.clients)
 
-    @rule(heard=st.booleans())
-    def somebody_speaks(self, heard: bool) -> None:
-        self._add("message.created", {}, heard)
+    @property
+    def head(self) -> int:
+        return self.scene.logs.head()
 
-    @rule(
-        subject=st.sampled_from((*SUBJECTS, "cy")),
-        kind=st.sampled_from(["member.joined", "member.left", "member.removed", "member.role_changed"]),
-        role=st.sampled_from(["member", "owner"]),
-        banned=st.booleans(),
-        heard=st.booleans(),
-    )
-    def somebody_changes(self, subject: str, kind: str, role: str, banned: bool, heard: bool) -> None:
-        data = {"member": {"subject": subject, "role": role}}
+    # --- the log, and the bus ---
+
+    def somebody_speaks(self) -> None:
+        self._add("message.created", {})
+
+    def somebody_changes(self) -> None:
+        kind = self.random.choice(["member.joined", "member.left", "member.removed", "member.role_changed"])
+        subject = self.random.choice(["ada", "ben", "cy"])
+        data: dict[str, Any] = {"member": {"subject": subject, "role": self.random.choice(["member", "owner"])}}
         if kind == "member.removed":
-            data["banned"] = banned  # type: ignore[assignment]
-        was_member = self.store.role(subject, self.scene.logs.head())[0] is not None
-        if was_member == (kind != "member.joined") or (kind == "member.removed" and banned):
-            self._add(kind, data, heard)
+            data["banned"] = self.random.random() < 0.3
+        was_member = self.store.role(subject, self.head)[0] is not None
+        if was_member == (kind != "member.joined") or data.get("banned"):
+            self._add(kind, data)
 
-    @rule(visibility=st.sampled_from(["public", "private"]), heard=st.booleans())
-    def the_room_changes(self, visibility: str, heard: bool) -> None:
-        self._add("room.updated", {"room": {"visibility": visibility}}, heard)
+    def the_room_changes(self) -> None:
+        self._add("room.updated", {"room": {"visibility": self.random.choice(["public", "public", "private"])}})
 
-    def _add(self, kind: str, data: dict[str, Any], heard: bool) -> None:
+    def _add(self, kind: str, data: dict[str, Any]) -> None:
         event = self.scene.logs.add(kind, data)
-        if heard:
+        if self.random.random() < 0.7:
             self.scene.hub.publish([event])
 
-    # --- the bus, the poll, the store ---
+    def the_bus_brings_something_again(self) -> None:
+        if self.head:
+            first = self.random.randint(max(1, self.head - 5), self.head)
+            self.scene.hub.publish(self.scene.logs.events[ROOM][first - 1 : self.random.randint(first, self.head)])
 
-    @rule(data=st.data())
-    def the_bus_brings_something(self, data: st.DataObject) -> None:
-        head = self.scene.logs.head()
-        if head:
-            first = data.draw(st.integers(max(1, head - 5), head))
-            last = data.draw(st.integers(first, head))
-            self.scene.hub.publish(self.scene.logs.events[ROOM][first - 1 : last])
-
-    @rule()
     def the_poll_looks(self) -> None:
         self.scene.poll()
 
-    @precondition(lambda self: self.scene.logs.asked)
-    @rule(behind=st.integers(0, 3), fails=st.booleans())
-    def what_was_missed_is_read(self, behind: int, fails: bool) -> None:
-        if fails:
+    def what_was_missed_is_read(self) -> None:
+        if self.scene.logs.asked and self.random.random() < 0.1:
             self.scene.logs.fail()
-        else:
-            self.scene.logs.answer(as_of=max(0, self.scene.logs.head() - behind))
+        elif self.scene.logs.asked:
+            self.scene.logs.answer(as_of=self._recently())
 
-    @rule(n=st.integers(0, 2), which=st.integers(0, 5), behind=st.integers(0, 4))
-    def a_client_is_answered(self, n: int, which: int, behind: int) -> None:
-        client = self.clients[n]
-        if client.asked and behind == 4:
-            client.asked.pop(which % len(client.asked)).got(Refusal("unavailable"))
-        elif client.asked:
-            head = max(0, self.scene.logs.head() - behind)
-            self.store.answer(client, which % len(client.asked), head)
+    def _recently(self) -> int:
+        """A head of the log, now or a little ago."""
+        return max(0, self.head - self.random.choice([0, 0, 0, 1, 2, 3]))
 
     # --- the clients ---
 
-    @rule(n=st.integers(0, 2), data=st.data())
-    def a_client_subscribes(self, n: int, data: st.DataObject) -> None:
-        client = self.clients[n]
-        if any(not asked.follows for asked in client.asked):
-            return  # one at a time: its connection keeps the order
-        after = data.draw(st.none() | st.integers(0, self.scene.logs.head() + 1))
-        client.subscribe(after, data.draw(st.sampled_from([None, None, EPOCH, "another"])))
+    def a_client_subscribes(self) -> None:
+        client = self.client
+        if all(asked.follows for asked in client.asked):  # one at a time: its connection keeps the order
+            after = self.random.choice([None, 0, self.head, max(0, self.head - 1), self.head + 1])
+            client.subscribe(after, self.random.choice([None, None, None, EPOCH, "another"]))
 
-    @rule(n=st.integers(0, 2))
-    def a_client_unsubscribes(self, n: int) -> None:
-        if all(asked.follows for asked in self.clients[n].asked):
-            self.clients[n].unsubscribe()
+    def a_client_is_answered(self) -> None:
+        client = self.client
+        if not client.asked:
+            return
+        which = self.random.randrange(len(client.asked))
+        if self.random.random() < 0.05:
+            client.asked.pop(which).got(Refusal("unavailable"))
+        else:
+            self.store.answer(client, which, self._recently())
 
-    @rule(n=st.integers(0, 2))
-    def a_token_expires(self, n: int) -> None:
-        self.clients[n].hold()
+    def a_client_unsubscribes(self) -> None:
+        client = self.client
+        if all(asked.follows for asked in client.asked):
+            client.unsubscribe()
 
-    @rule(n=st.integers(0, 2))
-    def a_token_is_renewed(self, n: int) -> None:
-        self.clients[n].release()
+    def a_token_expires(self) -> None:
+        self.client.hold()
 
-    @rule(n=st.integers(0, 2))
-    def a_stranded_client_tries_again(self, n: int) -> None:
-        self.clients[n].try_again()
+    def a_token_is_renewed(self) -> None:
+        self.client.release()
 
-    @rule(n=st.integers(0, 2))
-    def a_socket_stops_draining(self, n: int) -> None:
-        self.clients[n].stuck()
+    def a_stranded_client_tries_again(self) -> None:
+        self.client.try_again()
 
-    @rule(n=st.integers(0, 2))
-    def a_socket_drains_again(self, n: int) -> None:
-        self.clients[n].drained()
+    def a_socket_stops_draining(self) -> None:
+        self.client.stuck()
 
-    @rule()
+    def a_socket_drains_again(self) -> None:
+        self.client.drained()
+
     def the_loop_turns(self) -> None:
         self.scene.loop.turn()
 
-    # --- what must hold ---
+    def step(self) -> None:
+        steps, weights = zip(*STEPS.items(), strict=True)
+        self.random.choices(steps, weights)[0](self)
+        for client in self.clients:
+            place_of(client)
 
-    @invariant()
-    def nobody_is_told_a_gap_a_repeat_or_what_comes_after_an_end(self) -> None:
-        if hasattr(self, "clients"):
-            for client in self.clients:
-                self.check(client)
-
-    def check(self, client: Client) -> int | None:
-        """Walk what the client was told; returns the last seq of a subscription that is live, else None."""
-        at: int | None = None
-        for told in client.told:
-            if "event" in told:
-                assert at is not None, "an event without a subscription"
-                assert told["event"] == at + 1
-                at += 1
-            elif "answer" in told:
-                reply = told["answer"]
-                events = reply["events"]
-                if events:
-                    assert events == list(range(events[0], reply["seq"] + 1))
-                at = reply["seq"] if told["live"] else None
-            elif "ended" in told or "refused" in told:
-                at = None
-        return at
-
-    def teardown(self) -> None:
-        if not hasattr(self, "clients"):
-            return
-        scene, head = self.scene, self.scene.logs.head()
+    def come_to_rest(self) -> None:
+        """Let everything that is under way arrive."""
         for client in self.clients:
             client.release()
-        for _ in range(100):
+        for _ in range(50):
             for client in self.clients:
                 client.try_again()
                 while client.asked:
-                    self.store.answer(client, 0, head)
+                    self.store.answer(client, 0, self.head)
                 client.drained()
-            scene.poll()
-            scene.logs.answer_all()
-            scene.loop.run()
-        for client in self.clients:
-            at = self.check(client)
-            assert at in (None, head)
-            assert not client.asked
-            assert (at is None) == (client.live is None)
-            if client.live is not None:
-                assert self.store.may_read(client.subject, head), "one that may not read is still subscribed"
-                assert client.live.role == self.store.role(client.subject, head)[0]
-            client.close()
-        assert scene.hub.rooms == {}
+            self.scene.poll()
+            self.scene.logs.answer_all()
+            self.scene.loop.run()
 
 
-TestJoined = Joined.TestCase
-TestJoined.settings = settings(derandomize=True, max_examples=150, stateful_step_count=40, deadline=None)
+STEPS = {
+    World.somebody_speaks: 6,
+    World.somebody_changes: 1,
+    World.the_room_changes: 0.3,
+    World.the_bus_brings_something_again: 2,
+    World.the_poll_looks: 1,
+    World.what_was_missed_is_read: 3,
+    World.a_client_subscribes: 2,
+    World.a_client_is_answered: 6,
+    World.a_client_unsubscribes: 0.5,
+    World.a_token_expires: 1,
+    World.a_token_is_renewed: 1.5,
+    World.a_stranded_client_tries_again: 1,
+    World.a_socket_stops_draining: 1,
+    World.a_socket_drains_again: 1.5,
+    World.the_loop_turns: 4,
+}
+
+
+def place_of(client: Client) -> int | None:
+    """Walk what the client was told: no gap, no repeat, nothing after an end. The last seq, where it is live."""
+    at: int | None = None
+    for told in client.told:
+        if "event" in told:
+            assert at is not None, "an event without a subscription"
+            assert told["event"] == at + 1
+            at += 1
+        elif "answer" in told:
+            reply = told["answer"]
+            if reply["events"]:
+                assert reply["events"] == list(range(reply["events"][0], reply["seq"] + 1))
+            at = reply["seq"] if told["live"] else None
+        elif "ended" in told or "refused" in told:
+            at = None
+    return at
+
+
+@settings(derandomize=True, max_examples=1000, deadline=None)
+@given(st.randoms(use_true_random=True), st.integers(20, 120))
+def test_a_reader_is_told_the_log_once_and_in_order_whatever_overtakes_what(random: Random, steps: int) -> None:
+    world = World(random)
+    for _ in range(steps):
+        world.step()
+    world.come_to_rest()
+    for client in world.clients:
+        assert not client.asked
+        assert place_of(client) == (None if client.live is None else world.head)
+        if client.live is not None:
+            assert world.store.may_read(client.subject, world.head), "one that may not read is still subscribed"
+            assert client.live.role == world.store.role(client.subject, world.head)[0]
+        client.close()
+    assert world.scene.hub.rooms == {}

@@ -112,6 +112,19 @@ def test_whoever_unsubscribes_between_two_slices_has_got_everything_before(scene
     assert readers[-1].lines == events(1)
 
 
+def test_whoever_is_held_between_two_slices_gets_none_of_what_is_left_over(scene: Scene) -> None:
+    readers = [scene.subscribed(f"r{n}") for n in range(SLICE + 2)]
+    held = readers[-1].subscriptions[0]
+    scene.happen()
+    scene.loop.run()
+    scene.happen()
+    scene.loop.turn()
+    scene.hub.hold(held)
+    scene.loop.run()
+    assert (readers[-1].lines, held.told) == (events(1), 1)
+    assert readers[-2].lines == events(1, 2)
+
+
 # --- In: the bus loses, repeats, reorders -----------------------------------------------------------------------------
 
 

@@ -118,6 +118,9 @@ def follow(
                 elif isinstance(outcome, BaseException):
                     hub.cancel(joining)
                     refused(outcome)
+                elif outcome.reply.reply["reset"]:  # it does not know yet what the reader was told already
+                    hub.cancel(joining)
+                    refused(Refusal("unavailable"))
                 else:
                     take(outcome.reply, joining)
             finally:

@@ -458,7 +458,7 @@ class Hub:
         if (old := room.subscribers.get(reader)) is not None:
             room.drop(old)
         room.public = public
-        room.add(subscription, head)
+        room.add(subscription, max(head, room.seq))
         self.came(subscription)
         return told
 
