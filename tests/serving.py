@@ -1,6 +1,7 @@
 """A real server in a process of its own, and a plain native client to talk to it.
 
-`ServerProcess` runs `parley serve` as its users do; `NativeClient` is the `websockets` library with just enough JSON-RPC.
+`ServerProcess` runs `parley serve` as its users do; `NativeClient` is the `websockets` library with just enough
+JSON-RPC.
 """
 
 import asyncio
@@ -46,7 +47,8 @@ class ServerProcess:
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> Self:
-        command = [sys.executable, "-m", "parley", "serve", "--port", str(self.port), "--data", str(self.data), *self.args]
+        where = ["--port", str(self.port), "--data", str(self.data)]
+        command = [sys.executable, "-m", "parley", "serve", *where, *self.args]
         with self.log_path.open("a") as log:
             self.process = subprocess.Popen(
                 command,
@@ -190,17 +192,13 @@ class NativeClient:
 
         def wanted(one: dict[str, Any]) -> bool:
             params = one.get("params", {})
-            return (
-                one.get("method") == "event" and params["type"] == kind and (room is None or params["room"] == room)
-            )
+            return one.get("method") == "event" and params["type"] == kind and (room is None or params["room"] == room)
 
         return (await self.until(wanted))["params"]
 
     def events(self, room: str) -> list[dict[str, Any]]:
         """Every event of a room so far, as params, in the order they came."""
-        return [
-            one["params"] for one in self.news if one.get("method") == "event" and one["params"]["room"] == room
-        ]
+        return [one["params"] for one in self.news if one.get("method") == "event" and one["params"]["room"] == room]
 
     async def closed(self) -> tuple[int | None, str | None]:
         """Code and reason, once the server has closed."""
