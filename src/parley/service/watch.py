@@ -107,6 +107,12 @@ class Watch:
                 self._hub.signal(signal)
 
     def _changed(self, change: Change) -> None:
+        try:
+            self._follow(change)
+        except Exception:  # the changes behind it must be followed all the same: the poll tells each but once
+            log.exception("a change could not be followed: %s of %s", change.kind, change.target)
+
+    def _follow(self, change: Change) -> None:
         if change.kind == "account":
             self._admission.forget(change.target)
             self._audience.rights_changed(change.target)
