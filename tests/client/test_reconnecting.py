@@ -358,3 +358,21 @@ def test_each_close_code_asks_for_its_own_delay() -> None:
         assert 15 <= delay_s(1006, 1000, timing, chance) <= 30
     spread = {delay_s(1012, 0, timing, chance) for chance in chances}
     assert len(spread) == len(chances), "after a restart nobody comes at the same moment"
+
+
+async def test_who_tries_again_at_once_after_a_cut_lets_the_line_come_back(server: ServerProcess) -> None:
+    """A loop of calls that fail without waiting once kept the client from ever noticing that its line was over."""
+    async with (
+        proxy(server.port) as line,
+        connect(line.url, username="ada", password="ada", timing=SOON) as chat,
+    ):
+        line.black_hole(to_server=False)
+        asyncio.get_running_loop().call_later(0.05, line.cut)
+        for _ in range(100):
+            try:
+                await chat.call("room.get", room="lobby")
+                break
+            except ConnectionLost:
+                await chat.live()
+        else:
+            raise AssertionError("it was told a hundred times that there is a line, and there was none")

@@ -194,7 +194,9 @@ class Chat:
 
     async def live(self) -> None:
         """Wait until there is a line. Raises: SessionRefused where there will be none."""
-        while self._line is None:
+        # A line that is over is no line, also before we have come round to leaving it: who tries again in a loop would
+        # otherwise never let us.
+        while self._line is None or self._line.over.done():
             if self._ended is not None:
                 raise self._ended
             self._changed.clear()
