@@ -6,9 +6,9 @@ For what happens at certain times. What must survive a process is tested with `s
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from websockets.asyncio.client import connect
 
@@ -17,6 +17,11 @@ from parley.server import Clock, Server
 from parley.store import Store
 from parley.tokens import Issuer
 from tests.serving import PATIENCE_S, NativeClient
+from tests.socketio import Refused, Transport, socketio
+
+Door = Literal["native", "socketio-websocket", "socketio-polling", "socketio-upgrade"]
+#: Every way to a live connection, for `pytest.fixture(params=DOORS)`.
+DOORS: tuple[Door, ...] = get_args(Door)
 
 
 class MovedClock(Clock):
@@ -38,6 +43,7 @@ class HereServer:
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        self.door: Door = "native"
 
     @property
     def url(self) -> str:
@@ -80,6 +86,19 @@ class HereServer:
     async def native(self, token: str, **options: Any) -> AsyncIterator[NativeClient]:
         async with connect(self.ws_url, subprotocols=["parley.v1", f"bearer.{token}"], **options) as socket:  # type: ignore[list-item]
             yield NativeClient(socket)
+
+    @asynccontextmanager
+    async def client(self, token: str) -> AsyncIterator[NativeClient]:
+        """A client by the door that the test is told through: a story is the same by all of them."""
+        if self.door == "native":
+            async with self.native(token) as client:
+                yield client
+        else:
+            transport: Transport = self.door.removeprefix("socketio-")  # type: ignore[assignment]
+            async with socketio(self.url, token, transport, joins=False) as client:
+                with suppress(Refused):  # as a native socket that is closed at once, it is there to be asked why
+                    await client.join(token)
+                yield client
 
 
 @asynccontextmanager

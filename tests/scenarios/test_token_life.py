@@ -9,17 +9,18 @@ import pytest
 
 from parley.domain import accounts
 from parley.service.passwords import hash_password
-from tests.here import HereServer, serving
+from tests.here import DOORS, HereServer, serving
 from tests.lengths import LONG
 from tests.serving import CommandRefused
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[HereServer]:
+@pytest.fixture(params=DOORS)
+async def server(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[HereServer]:
     # Without keepalive: a clock that jumps makes every peer silent for as long.
     async with serving(tmp_path / "data", limits__messages_per_s=0, limits__ping_interval=0) as server:
+        server.door = request.param
         yield server
 
 
@@ -35,7 +36,7 @@ async def refused(call: Any) -> str:
 
 class TestExpiry:
     async def test_it_is_warned_thirty_seconds_before(self, server: HereServer) -> None:
-        async with server.native(server.token("ada", ttl_s=100)) as ada:
+        async with server.client(server.token("ada", ttl_s=100)) as ada:
             await ada.call("session.describe")
             server.move(65)
             await ada.call("session.describe")
@@ -45,11 +46,11 @@ class TestExpiry:
             assert warned["params"]["expires_at"].endswith("Z")
 
     async def test_it_is_warned_at_once_where_less_is_left(self, server: HereServer) -> None:
-        async with server.native(server.token("ada", ttl_s=20)) as ada:
+        async with server.client(server.token("ada", ttl_s=20)) as ada:
             await ada.until(lambda one: told(one, "session.expiring"))
 
     async def test_held_it_is_handed_no_event_and_every_command_but_one_is_refused(self, server: HereServer) -> None:
-        async with server.native(server.token("ada", ttl_s=60)) as ada, server.native(server.token("ben")) as ben:
+        async with server.client(server.token("ada", ttl_s=60)) as ada, server.client(server.token("ben")) as ben:
             await ben.call("room.create", room="den")
             await ada.call("room.subscribe", room="den")
             server.move(61)
@@ -59,20 +60,20 @@ class TestExpiry:
             assert ada.events("den") == []
 
     async def test_a_renewal_within_the_grace_brings_everything_missed_in_order(self, server: HereServer) -> None:
-        async with server.native(server.token("ada", ttl_s=60)) as ada, server.native(server.token("ben")) as ben:
+        async with server.client(server.token("ada", ttl_s=60)) as ada, server.client(server.token("ben")) as ben:
             await ben.call("room.create", room="den")
             await ada.call("room.subscribe", room="den")
             server.move(61)
             for number in range(1200):  # more than one page
                 await ben.call("message.send", room="den", text=f"{number}")
-            server.move(20)
+            server.move(10)
             await ada.call("session.refresh", token=server.token("ada", ttl_s=60))
             last = await ben.call("message.send", room="den", text="live again")
             await ada.until(lambda one: told(one, "event") and one["params"]["seq"] == last["message"]["seq"])
             assert [event["seq"] for event in ada.events("den")] == list(range(2, 1203))
 
     async def test_after_the_grace_it_is_closed_with_4401(self, server: HereServer) -> None:
-        async with server.native(server.token("ada", ttl_s=60)) as ada:
+        async with server.client(server.token("ada", ttl_s=60)) as ada:
             await ada.call("session.describe")
             server.move(60.1)
             assert await refused(ada.call("session.describe")) == "token_expired"
@@ -87,7 +88,7 @@ class TestExpiry:
     async def test_a_process_that_was_paused_hands_nothing_to_whom_has_expired_meanwhile(
         self, server: HereServer
     ) -> None:
-        async with server.native(server.token("ada", ttl_s=60)) as ada, server.native(server.token("ben")) as ben:
+        async with server.client(server.token("ada", ttl_s=60)) as ada, server.client(server.token("ben")) as ben:
             await ben.call("room.create", room="den")
             await ada.call("room.subscribe", room="den")
             # The timers have not run when the message comes: as after a SIGSTOP.
@@ -101,7 +102,7 @@ class TestRenewal:
     async def test_an_hour_of_minute_tokens_loses_and_doubles_nothing(self, server: HereServer) -> None:
         renewals = 110 if LONG else 20  # of at least 35 s each: over an hour in the long form
         sender = server.token("ben", ttl_s=90_000)
-        async with server.native(server.token("ada", ttl_s=60)) as ada, server.native(sender) as ben:
+        async with server.client(server.token("ada", ttl_s=60)) as ada, server.client(sender) as ben:
             await ben.call("room.create", room="den")
             await ada.call("room.subscribe", room="den")
             for number in range(renewals):
@@ -127,19 +128,19 @@ class TestRenewal:
         self, server: HereServer, other: dict[str, Any]
     ) -> None:
         claims = {"subject": "ada", **other}
-        async with server.native(server.token("ada")) as ada:
+        async with server.client(server.token("ada")) as ada:
             assert await refused(ada.call("session.refresh", token=server.token(**claims))) == "subject_mismatch"
             assert (await ada.call("session.describe"))["subject"] == "ada"
 
     async def test_a_bad_token_is_refused_by_its_code_and_the_old_stays(self, server: HereServer) -> None:
-        async with server.native(server.token("ada")) as ada:
+        async with server.client(server.token("ada")) as ada:
             token = server.token("ada")
             assert await refused(ada.call("session.refresh", token=token[:-2])) == "token_bad_signature"
             assert await refused(ada.call("session.refresh", token=token, more=1)) == "invalid_params"
             assert (await ada.call("session.describe"))["subject"] == "ada"
 
     async def test_new_grants_apply_at_once(self, server: HereServer) -> None:
-        async with server.native(server.token("ada")) as ada:
+        async with server.client(server.token("ada")) as ada:
             await ada.call("room.create", room="den")
             await ada.call("room.create", room="hall")
             await ada.call("room.subscribe", room="den")
@@ -154,7 +155,7 @@ class TestRenewal:
     async def test_the_lifetime_ends_a_connection_whatever_its_tokens(self, tmp_path: Path) -> None:
         async with (
             serving(tmp_path / "data", limits__connection_lifetime=500) as server,
-            server.native(server.token("ada", ttl_s=9000)) as ada,
+            server.client(server.token("ada", ttl_s=9000)) as ada,
         ):
             await ada.call("session.describe")
             server.move(501)
@@ -169,9 +170,9 @@ class TestRevocation:
         token = server.token("ada", sid="sid-1", jti="jti-1")
         other = server.token("ben", sid="sid-2", jti="jti-2")
         async with (
-            server.native(token) as ada,
-            server.native(other) as ben,
-            server.native(server.token("root", roles=("admin",))) as admin,
+            server.client(token) as ada,
+            server.client(other) as ben,
+            server.client(server.token("root", roles=("admin",))) as admin,
         ):
             await ada.call("session.describe")
             assert (await admin.call("session.revoke", **{target: named}, reason="enough"))["revoked"] == 1
@@ -179,20 +180,20 @@ class TestRevocation:
             closing = {"code": 4403, "reason": "enough", "reconnect": False}
             assert ada.news[-1]["params"] == closing
             assert (await ben.call("session.describe"))["subject"] == "ben"
-            async with server.native(token) as again:
+            async with server.client(token) as again:
                 assert await again.closed() == (4401, "token_revoked")
 
     async def test_a_sign_in_right_after_the_revocation_of_its_subject_lives(self, server: HereServer) -> None:
-        async with server.native(server.token("root", roles=("admin",))) as admin:
+        async with server.client(server.token("root", roles=("admin",))) as admin:
             await admin.call("session.revoke", subject="ada")
-            async with server.native(server.token("ada", sid="sid-later")) as ada:
+            async with server.client(server.token("ada", sid="sid-later")) as ada:
                 assert (await ada.call("session.describe"))["session"] == "sid-later"
 
     async def test_one_may_end_ones_own_and_nobody_elses(self, server: HereServer) -> None:
         async with (
-            server.native(server.token("ada", sid="a1")) as ada,
-            server.native(server.token("ada", sid="a2")) as other,
-            server.native(server.token("ben", sid="b1")),
+            server.client(server.token("ada", sid="a1")) as ada,
+            server.client(server.token("ada", sid="a2")) as other,
+            server.client(server.token("ben", sid="b1")),
         ):
             assert await refused(ada.call("session.revoke", subject="ben")) == "forbidden"
             assert await refused(ada.call("session.revoke", session="b1")) == "not_found"
@@ -207,9 +208,9 @@ class TestRightsNow:
         create = accounts.Create(username="ada", password=hash_password("ada"), roles=["admin"])
         account = server.store.execute(create).reply["account"]
         async with (
-            server.native(server.token(account.id, roles=("admin",))) as ada,
-            server.native(server.token("ben")) as ben,
-            server.native(server.token("root", roles=("admin",))) as root,
+            server.client(server.token(account.id, roles=("admin",))) as ada,
+            server.client(server.token("ben")) as ben,
+            server.client(server.token("root", roles=("admin",))) as root,
         ):
             await ben.call("room.create", room="den", visibility="private")
             await ada.call("room.subscribe", room="den")  # as an admin she may
@@ -226,8 +227,8 @@ class TestRightsNow:
         create = accounts.Create(username="ada", password=hash_password("ada"), roles=["member"])
         account = server.store.execute(create).reply["account"]
         async with (
-            server.native(server.token(account.id)) as ada,
-            server.native(server.token("root", roles=("admin",))) as root,
+            server.client(server.token(account.id)) as ada,
+            server.client(server.token("root", roles=("admin",))) as root,
         ):
             await ada.call("session.describe")
             await root.call("account.disable", account=account.id)
@@ -235,10 +236,10 @@ class TestRightsNow:
 
     async def test_the_removed_the_banned_and_the_leaving_are_told_why(self, server: HereServer) -> None:
         async with (
-            server.native(server.token("ada")) as ada,
-            server.native(server.token("ben")) as ben,
-            server.native(server.token("cy")) as cy,
-            server.native(server.token("dee")) as dee,
+            server.client(server.token("ada")) as ada,
+            server.client(server.token("ben")) as ben,
+            server.client(server.token("cy")) as cy,
+            server.client(server.token("dee")) as dee,
         ):
             await ada.call("room.create", room="den", visibility="private")
             for client, subject in ((ben, "ben"), (cy, "cy"), (dee, "dee")):
@@ -260,7 +261,7 @@ class TestTheFence:
     async def test_a_node_that_cannot_read_revocations_hands_out_nothing_until_it_can(
         self, server: HereServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async with server.native(server.token("ada")) as ada, server.native(server.token("ben")) as ben:
+        async with server.client(server.token("ada")) as ada, server.client(server.token("ben")) as ben:
             await ben.call("room.create", room="den")
             await ada.call("room.subscribe", room="den")
             polls: list[Any] = []

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 #: How long a WebSocket may be the candidate of an upgrade.
 UPGRADE_TIMEOUT_S: Final = 10.0
+#: A timer that is this late was held up by more than a busy loop.
+PAUSED_S: Final = 1.0
 #: How long a closing session waits for the poll that takes what is left.
 FAREWELL_S: Final = 5.0
 
@@ -506,9 +508,12 @@ class Session:
         if not self.is_open:
             return
         now_s = self._engine.clock()
+        # A process that was paused wakes up to its timers before what came meanwhile: then the wait begins anew.
+        was_paused = now_s - self._deadline > PAUSED_S
         if not self._is_pinged:
             self._is_pinged = True
-            self._deadline += self._engine.ping_timeout_s
+            if not was_paused:
+                now_s = self._deadline  # when it was due, so that a client that counts agrees
             if self._ws is not None:
                 try:
                     self._ws.write(_PING)
@@ -517,11 +522,10 @@ class Session:
             else:
                 self._add(b"2")
                 self._answer_soon()
-        elif self._is_reading:
+        elif self._is_reading and not was_paused:  # where we do not read, nobody can say that it is silent
             self._take(Input.SILENT)
             return
-        else:
-            self._deadline = now_s + self._engine.ping_timeout_s  # we do not read: nobody can say that it is silent
+        self._deadline = now_s + self._engine.ping_timeout_s
         self._timer = self._engine.call_at(self._deadline, self._due)
 
     def _ponged(self) -> None:
