@@ -21,6 +21,7 @@ import uvloop
 
 from parley import __version__, logs
 from parley.config import Settings, SettingsError
+from parley.config.issuers import KeyFile, trusted_issuer
 from parley.delivery.bus import LocalBus
 from parley.delivery.hub import Hub
 from parley.delivery.outbox import Turn
@@ -37,15 +38,19 @@ from parley.domain.revocation import InForce
 from parley.metrics import Metrics
 from parley.service.admission import Admission
 from parley.service.door import Door
+from parley.service.issuers import Issuers
 from parley.service.limits import Buckets
 from parley.service.passwords import Passwords, hash_password
+from parley.service.refusals import Refusals
 from parley.service.sessions import Sessions
 from parley.service.sign_in import SignIn
 from parley.service.tickets import Tickets
 from parley.service.watch import Watch
 from parley.store import Store, open_store
 from parley.store.keyring import FollowedKeyring, Keyring
+from parley.store.refusals import RefusalFile
 from parley.tokens import Issuer, RevocationSet, Verifier
+from parley.tokens.adapters.jwks_http import JwksSource
 from parley.tokens.bearer import NATIVE_SOCKET, SOCKETIO_POLLING, SOCKETIO_UPGRADE, credential_in_socketio_auth
 from parley.transport.addresses import Addresses
 from parley.transport.app import AppParts, create_app
@@ -156,7 +161,7 @@ class Server:
             server, watch, keys = self._build(loop, clock, store, bus)
             self.stop = server.stop
             watch.start(store.execute(InForce()).reply)
-            following = loop.create_task(_follow(keys))
+            following = loop.create_task(_follow(keys, self.issuers))
             gc.collect()
             gc.freeze()  # what is here now stays: keep the collector from walking it again and again
             await server.serve(sockets=[listener])
@@ -166,6 +171,15 @@ class Server:
             listener.close()
             await asyncio.to_thread(store.close, DRAIN_S)
         return 0
+
+    def _sources(self, clock: Clock) -> dict[str, JwksSource]:
+        """Where the keys of external issuers are fetched, by their `iss`."""
+        allow = self._settings.outgoing.allow
+        return {
+            one.issuer: JwksSource(one.jwks_url, allow=allow, clock_s=clock.monotonic_s)
+            for one in self._settings.auth.issuers
+            if one.jwks_url is not None
+        }
 
     def obey_signals(self) -> None:
         """SIGTERM and SIGINT drain, SIGHUP reads the keys again."""
@@ -203,7 +217,17 @@ class Server:
             lambda keyring: verifier.replace(keys=keyring.keyset),
         )
         self.reread_keys = keys.read_again
-        verifier = Verifier(keys.keyring.keyset, issuer=auth.issuer, audience=auth.audience, revocations=revocations)
+        key_files = {one.issuer: file for one in auth.issuers if (file := KeyFile.of(one)) is not None}
+        verifier = Verifier(
+            keys.keyring.keyset,
+            issuer=auth.issuer,
+            audience=auth.audience,
+            trusted_issuers=[
+                trusted_issuer(one, key_files[one.issuer].read() if one.issuer in key_files else None)
+                for one in auth.issuers
+            ],
+            revocations=revocations,
+        )
 
         def issuer() -> Issuer:
             return Issuer(keys.keyring.signing_key, issuer=auth.issuer, audience=auth.audience)
@@ -239,7 +263,10 @@ class Server:
             per_subject=limits.connections,
             per_service=limits.service_connections,
         )
-        admission = Admission(verifier, store, tickets, clock.unix_s)
+        self.issuers = Issuers(verifier, self._sources(clock), key_files)
+        admission = Admission(verifier, self.issuers, store, tickets, clock.unix_s)
+        refusal_file = RefusalFile(settings.data, lambda write: loop.run_in_executor(None, write))
+        refusals = Refusals(refusal_file.keep, clock_ms=clock.unix_ms, clock_s=clock.monotonic_s)
         door = Door(
             store,
             hub,
@@ -276,6 +303,7 @@ class Server:
             clock_ms=clock.unix_ms,
             new_id=new_id,
             bad_tokens=bad_tokens,
+            refusals=refusals,
             carriers=frozenset(auth.carriers),
             timing=Timing(
                 ping_interval_s=limits.ping_interval,
@@ -321,6 +349,7 @@ class Server:
                 addresses=addresses,
                 carriers=frozenset(auth.carriers),
                 bad_tokens=bad_tokens,
+                refusals=refusals,
                 request_bytes_max=limits.request_bytes,
                 clock_s=clock.monotonic_s,
                 clock_ms=clock.unix_ms,
@@ -393,9 +422,10 @@ class _Uvicorn(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-async def _follow(keys: FollowedKeyring) -> None:
-    """What the command line does to the keys beside a running server is followed within a second."""
+async def _follow(keys: FollowedKeyring, issuers: Issuers) -> None:
+    """What the command line does to the keys beside a running server is followed within a second; others' keys too."""
     while True:
+        issuers.look()
         await asyncio.sleep(KEYS_LOOKED_AT_S)
         keys.look()
 

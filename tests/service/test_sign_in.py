@@ -108,7 +108,7 @@ async def test_signing_in_gives_an_access_token_with_every_claim_and_a_kept_sess
         assert claims.exp - claims.iat == signed.expires_in == 900
         session, generation = sign_ins.used_refresh_token(REFRESH_KEY, signed.refresh_token)
         assert (session, generation) == (claims.sid, 0)
-        kept, roles = (await ask(w.store.read, sign_ins.Resolve(session=claims.sid), Principal.of(claims))).reply
+        kept, roles, _ = (await ask(w.store.read, sign_ins.Resolve(session=claims.sid), Principal.of(claims))).reply
         assert (kept, roles) == (True, {"member"})
         other = Verifier(KeySet([KEY])).verify((await w.login()).access_token, time.time())
         assert other.sid != claims.sid

@@ -658,6 +658,7 @@ class TestBugs:
             "addresses": Addresses([]),
             "carriers": (),
             "bad_tokens": Buckets(0, 0),
+            "refusals": None,
             "request_bytes_max": 1000,
             "clock_s": time.monotonic,
             "clock_ms": lambda: 0,

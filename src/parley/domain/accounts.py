@@ -14,7 +14,7 @@ from parley.domain import audit, revocation
 from parley.domain.cursors import from_cursor, page
 from parley.domain.errors import Refusal, invalid_params
 from parley.domain.events import Change
-from parley.domain.ids import Id, rfc3339
+from parley.domain.ids import Subject, rfc3339
 from parley.domain.params import Limit, Params
 from parley.domain.ports import Acting, Decision, Row, Transaction
 
@@ -27,7 +27,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=200)]
 class Account(Row):
     """`id` is the subject. `username_key` is the username in lower case, and unique; `roles` is JSON text.
 
-    A row without `password_hash` is of somebody who signs in elsewhere.
+    A row without `username` and `password_hash` is of somebody who signs in elsewhere; its roles come with each token.
     """
 
     KEY: ClassVar = ("id",)
@@ -78,19 +78,19 @@ class List(Params):
 
 
 class SetRoles(Params):
-    account: Id
+    account: Subject
     roles: list[AccountRole]
 
 
 class Disable(Params):
-    account: Id
+    account: Subject
 
 
 class SetPassword(Params):
     """`current` was checked, and `password` hashed, before this is decided."""
 
     password: Password
-    account: Id | None = None
+    account: Subject | None = None
     current: str | None = None
 
 

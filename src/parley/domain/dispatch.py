@@ -23,6 +23,7 @@ _INTERNAL: Final[Mapping[type[Params], Callable[..., Decision]]] = {
     sign_ins.Start: sign_ins.start,
     sign_ins.Refresh: sign_ins.refresh,
     sign_ins.Resolve: sign_ins.resolve,
+    sign_ins.Meet: sign_ins.meet,
     tickets.Mint: tickets.mint,
     tickets.Redeem: tickets.redeem,
 }

@@ -80,7 +80,8 @@ def revoke(tx: Transaction, p: Revoke, who: Acting) -> Decision:
         count = 1
     elif p.session is not None:
         session = tx.get(Session, p.session)
-        own = p.session == who.principal.session or (session is not None and session.subject == who.subject)
+        # A session of ours is its subject's, whatever another issuer's token calls its own.
+        own = p.session == who.principal.session if session is None else session.subject == who.subject
         if not own and not who.is_admin:
             raise Refusal("not_found", "There is no such session of yours.")
         changes = [end_session(tx, who, p.session, reason)]

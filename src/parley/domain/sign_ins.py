@@ -8,6 +8,7 @@ Nothing here is on the wire: `service/sign_in.py` has checked passwords and macs
 import hashlib
 import hmac
 from base64 import urlsafe_b64encode
+from typing import Final
 
 from msgspec import Struct
 
@@ -17,6 +18,9 @@ from parley.domain.errors import Refusal
 from parley.domain.params import Params
 from parley.domain.ports import Acting, Decision, Transaction
 from parley.domain.sessions import Session
+
+#: What an account's name is cut to, when it is not chosen here.
+NAME_CHARS_MAX: Final = 200
 
 
 class Start(Params):
@@ -48,6 +52,12 @@ class Resolve(Params):
     """What the store says now of the bearer of a verified token."""
 
     session: str
+
+
+class Meet(Params):
+    """The bearer of an external issuer's token, seen for the first time: an account row without a password."""
+
+    name: str
 
 
 def start(tx: Transaction, p: Start, who: Acting) -> Decision:
@@ -102,13 +112,37 @@ def refresh(tx: Transaction, p: Refresh, who: Acting) -> Decision:
 
 
 def resolve(tx: Transaction, p: Resolve, who: Acting) -> Decision:
-    """`(kept, roles)`: whether the session is one of the store's, and the roles that count now.
+    """`(kept, roles, is_stored)`: whether the session is one of the store's, the roles that count now, and whether the
+    bearer has an account row.
 
     Raises: Refusal (`token_revoked`) where the account is disabled; dispatch has asked already.
     """
     session = tx.get(Session, p.session)
     kept = session is not None and session.subject == who.subject
-    return Decision((kept, roles_now(tx, who.subject, who.principal.roles, kept=kept)))
+    roles = roles_now(tx, who.subject, who.principal.roles, kept=kept)
+    return Decision((kept, roles, tx.get(Account, who.subject) is not None))
+
+
+def meet(tx: Transaction, p: Meet, who: Acting) -> Decision:
+    """The roles that count now. The row has none of its own: they come with each token.
+
+    Raises: Refusal (`token_revoked`) where the account is disabled; dispatch has asked already.
+    """
+    if tx.get(Account, who.subject) is None:
+        name = p.name.replace("\0", "")[:NAME_CHARS_MAX]
+        tx.add(
+            Account(
+                id=who.subject,
+                username=None,
+                username_key=None,
+                name=name or who.subject,
+                password_hash=None,
+                roles="[]",
+                disabled=False,
+                created_at_ms=who.now_ms,
+            )
+        )
+    return Decision(roles_now(tx, who.subject, who.principal.roles, kept=False))
 
 
 def refresh_token(key: bytes, session: str, generation: int) -> str:

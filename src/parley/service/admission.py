@@ -4,36 +4,50 @@ Verifies tokens and keeps, for a bounded number of sessions, what the store said
 Does not know how a credential came, nor how a refusal is said.
 """
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from parley.domain.errors import Refusal
 from parley.domain.ports import Decision, Job, Store
 from parley.domain.principal import Principal
-from parley.domain.sign_ins import Resolve
+from parley.domain.sign_ins import Meet, Resolve
+from parley.service.issuers import Issuers
 from parley.service.tickets import Tickets
-from parley.tokens import AccessClaims, TokenRefused, Verifier, require_same_bearer
+from parley.tokens import AccessClaims, IdentityClaims, TokenRefused, Verifier, require_same_bearer
 
 #: Sessions whose rights are remembered; about 300 bytes each.
 REMEMBERED_MAX: Final = 50_000
 
 Admitted = Callable[[Principal | BaseException], None]
+Verified = Callable[[AccessClaims | Refusal], None]
+Claims = TypeVar("Claims", AccessClaims, IdentityClaims)
 
 
 def refusal_of(refused: TokenRefused) -> Refusal:
     """A token's refusal in the words of the domain. Says what the token claims of itself, never the token."""
     facts = {name: value for name, value in refused.facts.items() if name in ("claim", "carrier", "off_by_s")}
-    return Refusal(refused.code, refused.meaning, **facts)
+    refusal = Refusal(refused.code, refused.meaning, **facts)
+    refusal.__cause__ = refused  # for the operator: it knows the key and the issuer too
+    return refusal
 
 
 class Admission:
     """`admit` turns a token into a principal; `forget` is called when an account changes."""
 
-    def __init__(self, verifier: Verifier, store: Store, tickets: Tickets, clock_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        verifier: Verifier,
+        issuers: Issuers,
+        store: Store,
+        tickets: Tickets,
+        clock_s: Callable[[], float],
+    ) -> None:
         self._verifier = verifier
+        self._issuers = issuers
         self._tickets = tickets
         self._store = store
         self._clock_s = clock_s
@@ -41,12 +55,46 @@ class Admission:
         self._remembered: OrderedDict[tuple[str, str, tuple[str, ...]], tuple[bool, frozenset[str]]] = OrderedDict()
         self._changes = 0
 
-    def verify(self, token: str) -> AccessClaims:
-        """Raises: Refusal with a token code."""
+    def verified(self, token: str, done: Verified) -> None:
+        """The claims of a token, or a Refusal with a token code.
+
+        `done` is called at once, unless the token's issuer has to be asked for its key first.
+        """
+        self._verified(self._verifier.verify, token, done)
+
+    def identified(self, token: str, done: Callable[[IdentityClaims | Refusal], None]) -> None:
+        """As `verified`, for an external issuer's word on a person: it lets nobody in."""
+        self._verified(self._verifier.verify_identity, token, done)
+
+    def _verified(
+        self,
+        verify: Callable[[str, float], Claims],
+        token: str,
+        done: Callable[[Claims | Refusal], None],
+        *,
+        asks: bool = True,
+    ) -> None:
+        outcome: Claims | Refusal
         try:
-            return self._verifier.verify(token, self._clock_s())
+            outcome = verify(token, self._clock_s())
         except TokenRefused as refused:
-            raise refusal_of(refused) from None
+            if asks and refused.code == "token_unknown_key":
+                again = functools.partial(self._verified, verify, token, done, asks=False)
+                if self._issuers.ask(token, again):
+                    return
+            outcome = refusal_of(refused)
+        done(outcome)
+
+    def admit_token(self, token: str, done: Admitted) -> None:
+        """The principal of a token: `done` is called at once where its key and its rights are known."""
+
+        def verified(claims: AccessClaims | Refusal) -> None:
+            if isinstance(claims, Refusal):
+                done(claims)
+            else:
+                self.admit(claims, done)
+
+        self.verified(token, verified)
 
     def admit(self, claims: AccessClaims, done: Admitted) -> None:
         """The principal of verified claims: `done` is called at once where the rights are known, else on the loop.
@@ -61,12 +109,27 @@ class Admission:
             done(_with(principal, *known))
             return
         changes = self._changes
+        is_ours = claims.iss == self._verifier.issuer
 
         def resolved(outcome: Decision | BaseException) -> None:
             if isinstance(outcome, BaseException):
                 done(outcome)
                 return
-            kept, roles = outcome.reply
+            kept, roles, is_stored = outcome.reply
+            if not (is_ours or is_stored):
+                # Somebody else's, seen for the first time: a row, so that an admin can see and disable them.
+                meet = Meet(name=principal.name)
+                self._store.write(Job(meet, principal, met))
+                return
+            settle(kept, roles)
+
+        def met(outcome: Decision | BaseException) -> None:
+            if isinstance(outcome, BaseException):
+                done(outcome)
+            else:
+                settle(False, outcome.reply)
+
+        def settle(kept: bool, roles: frozenset[str]) -> None:
             try:
                 self._verifier.require_usable(claims, self._clock_s())  # while we asked, it may have been revoked
             except TokenRefused as refused:
@@ -78,7 +141,9 @@ class Admission:
                     self._remembered.popitem(last=False)
             done(_with(principal, kept, roles))
 
-        self._store.read(Job(Resolve(session=claims.sid), principal, resolved))
+        # Only our own sessions are kept: what another issuer calls its session may be spelt like one of them.
+        resolve = Resolve(session=claims.sid if is_ours else "")
+        self._store.read(Job(resolve, principal, resolved))
 
     def redeem(self, ticket: str, done: Admitted, *, stream: str | None = None) -> None:
         """As `admit`, for the bearer of the token that minted the ticket, which is used up."""
@@ -96,14 +161,21 @@ class Admission:
 
         self._tickets.redeem(ticket, redeemed, stream=stream)
 
-    def renew(self, current: AccessClaims, token: str) -> AccessClaims:
-        """The claims of a token that is to take the place of `current`. Raises: Refusal (also `subject_mismatch`)."""
-        claims = self.verify(token)
-        try:
-            require_same_bearer(current, claims)
-        except TokenRefused as refused:
-            raise refusal_of(refused) from None
-        return claims
+    def renew(self, current: AccessClaims, token: str, done: Admitted) -> None:
+        """As `admit_token`, for a token that is to take the place of `current` (also `subject_mismatch`)."""
+
+        def verified(claims: AccessClaims | Refusal) -> None:
+            if isinstance(claims, Refusal):
+                done(claims)
+                return
+            try:
+                require_same_bearer(current, claims)
+            except TokenRefused as refused:
+                done(refusal_of(refused))
+            else:
+                self.admit(claims, done)
+
+        self.verified(token, verified)
 
     def forget(self, subject: str) -> None:
         """Something about this subject changed: ask the store again. Rare, so a walk through all is no matter."""

@@ -24,6 +24,7 @@ from parley.domain.errors import Refusal
 from parley.service.admission import Admission
 from parley.service.door import Door, incident
 from parley.service.limits import Buckets
+from parley.service.refusals import Refusals
 from parley.service.sessions import Sessions
 from parley.service.sign_in import SignIn
 from parley.service.tickets import Tickets
@@ -71,7 +72,7 @@ def _no_metrics() -> bytes:
 class AppParts:
     """What the application is made of. `clock_s` is monotonic, `clock_ms` gives Unix milliseconds.
 
-    `bad_tokens` is shared with the handshake. `web` is the folder of the pages.
+    `bad_tokens` and `refusals` are shared with the handshake. `web` is the folder of the pages.
     """
 
     door: Door
@@ -84,6 +85,7 @@ class AppParts:
     addresses: Addresses
     carriers: Collection[str]
     bad_tokens: Buckets
+    refusals: Refusals
     request_bytes_max: int
     clock_s: Callable[[], float]
     clock_ms: Callable[[], int]
@@ -104,6 +106,7 @@ def create_app(parts: AppParts) -> ASGIApp:
         jwks=parts.jwks,
         carriers=parts.carriers,
         bad_tokens=parts.bad_tokens,
+        refusals=parts.refusals,
         request_bytes_max=parts.request_bytes_max,
         clock_s=parts.clock_s,
         clock_ms=parts.clock_ms,

@@ -21,6 +21,7 @@ from parley.domain.principal import ROLES, Principal
 from parley.service.admission import Admission, refusal_of
 from parley.service.door import Door
 from parley.service.limits import Buckets
+from parley.service.refusals import Refusals
 from parley.tokens import TokenRefused
 from parley.tokens.bearer import Credential
 from parley.transport.connections import Connections
@@ -78,6 +79,7 @@ class Node:
     clock_ms: Callable[[], int]
     new_id: Callable[[], str]
     bad_tokens: Buckets
+    refusals: Refusals
     carriers: Collection[str]
     timing: Timing = field(default_factory=Timing)
     slow_consumer_bytes: int = 1_048_576
@@ -332,16 +334,15 @@ class Connection:
             return
         try:
             token = self._token_in(request)
-            claims = None if token is None else self._node.admission.verify(token)
         except Refusal as refusal:
             self._bad_token(request, refusal)
             return
-        if claims is None:
+        if token is None:
             assert self.principal is not None
-            self._admitted(request, self.principal)
+            self._admitted(request, None, self.principal)
         else:
             self._early = deque()
-            self._node.admission.admit(claims, functools.partial(self._admitted, request))
+            self._node.admission.admit_token(token, functools.partial(self._admitted, request, token))
 
     def _token_in(self, request: Request) -> str | None:
         """The token of a first message; None where the handshake's bearer is to act. Raises: Refusal."""
@@ -356,12 +357,12 @@ class Connection:
             raise Refusal("token_missing")
         return None if credential is self._credential else credential.secret
 
-    def _admitted(self, request: Request, outcome: Principal | BaseException) -> None:
+    def _admitted(self, request: Request, token: str | None, outcome: Principal | BaseException) -> None:
         if self._closing:
             return
         if not isinstance(outcome, Principal):
             refusal = outcome if isinstance(outcome, Refusal) else Refusal("unavailable")
-            self._bad_token(request, refusal)
+            self._bad_token(request, refusal, token)
             return
         self._stop_waiting()
         if self.principal is None:
@@ -373,13 +374,23 @@ class Connection:
         for again, data in early or ():
             again(data)
 
-    def _bad_token(self, request: Request, refusal: Refusal) -> None:
-        wait_s = self._node.bad_tokens.take(self._address, self._node.clock_s()) if refusal.status == 401 else 0
-        if wait_s:
-            self._put(self._dialect.refused(request, Refusal("rate_limited", retry_after=round(wait_s, 3))))
+    def _bad_token(self, request: Request, refusal: Refusal, token: str | None = None) -> None:
+        counted = self._counted(refusal, "the first message", token)
+        if counted.code == "rate_limited":
+            self._put(self._dialect.refused(request, counted))
             self._end(4429, "rate_limited")
         else:
             self._not_authenticated(request, refusal)
+
+    def _counted(self, refusal: Refusal, place: str, token: str | None) -> Refusal:
+        """The refusal of a bad token, noted; or of one too many of them."""
+        node = self._node
+        if refusal.status != 401:
+            return refusal
+        if wait_s := node.bad_tokens.take(self._address, node.clock_s()):
+            return Refusal("rate_limited", retry_after=round(wait_s, 3))
+        node.refusals.note(refusal, place=place, address=self._address, carrier="message", token=token)
+        return refusal
 
     def _not_authenticated(self, request: Request | None, refusal: Refusal) -> None:
         if request is not None:
@@ -438,27 +449,20 @@ class Connection:
 
     def _renew(self, request: Request, params: sessions.Renew, principal: Principal) -> None:
         node = self._node
-        try:
-            assert principal.claims is not None
-            claims = node.admission.renew(principal.claims, params.token)
-        except Refusal as refusal:
-            wait_s = node.bad_tokens.take(self._address, node.clock_s()) if refusal.status == 401 else 0
-            if wait_s:
-                refusal = Refusal("rate_limited", retry_after=round(wait_s, 3))
-            self._answered(request, refusal)
-            return
+        assert principal.claims is not None
 
-        def admitted(outcome: Principal | BaseException) -> None:
+        def renewed(outcome: Principal | BaseException) -> None:
             if self._closing:
                 return
             if not isinstance(outcome, Principal):
-                self._answered(request, outcome if isinstance(outcome, Refusal) else Refusal("unavailable"))
+                refusal = outcome if isinstance(outcome, Refusal) else Refusal("unavailable")
+                self._answered(request, self._counted(refusal, "session.refresh", params.token))
                 return
             self._become(outcome)
             self._answered(request, sessions.describe(outcome, self.id, node.clock_ms()))
             self._release()
 
-        node.admission.admit(claims, admitted)
+        node.admission.renew(principal.claims, params.token, renewed)
 
     def rights_changed(self) -> None:
         """Something about the bearer's account changed: ask again what they may."""

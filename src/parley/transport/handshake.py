@@ -72,6 +72,7 @@ class Handshake:
             self.outcomes["malformed"] += 1
             respond(malformed)
             return
+        node = self._node
         address = self._addresses.limit_key(
             self._addresses.client(request.client[0] if request.client else None, request.headers)
         )
@@ -82,20 +83,20 @@ class Handshake:
                 return
             presented = self._present(request.headers, request.query, place.endpoint, address)
         except Refusal as refusal:
-            self._refuse(respond, refusal)
+            self._refuse(respond, node.refusals.noted(refusal, place=request.path, address=address))
             return
         credential = presented.credential
         if credential is None:
-            self._accept(respond, place, presented, Connection(self._node, place.wire, address, None))
+            self._accept(respond, place, presented, Connection(node, place.wire, address, None))
             return
 
         def admitted(outcome: Principal | BaseException) -> None:
             if isinstance(outcome, Principal):
-                connection = Connection(self._node, place.wire, address, outcome, credential)
+                connection = Connection(node, place.wire, address, outcome, credential)
                 self._accept(respond, place, presented, connection)
             else:
                 refusal = outcome if isinstance(outcome, Refusal) else Refusal("unavailable")
-                self._refuse_credential(respond, presented, address, refusal)
+                self._refuse_credential(respond, presented, self._counted(refusal, request.path, address, credential))
 
         self._admit(credential, admitted)
 
@@ -103,8 +104,12 @@ class Handshake:
         """The connection of a session that begins over HTTP. Raises: Refusal."""
         address: str = request.scope[LIMIT_KEY]
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.scope["headers"]]
+        path = request.url.path
         try:
-            presented = self._present(headers, request.url.query, endpoint, address)
+            try:
+                presented = self._present(headers, request.url.query, endpoint, address)
+            except Refusal as refusal:
+                raise self._node.refusals.noted(refusal, place=path, address=address) from None
             credential = presented.credential
             if credential is None:
                 return self._polled(Connection(self._node, place.wire, address, None))
@@ -114,7 +119,7 @@ class Handshake:
             if isinstance(outcome, Principal):
                 return self._polled(Connection(self._node, place.wire, address, outcome, credential))
             bad = outcome if isinstance(outcome, Refusal) else Refusal("unavailable")
-            raise self._counted(bad, address)
+            raise self._counted(bad, path, address, credential)
         except Refusal as refusal:
             self.outcomes[refusal.code] += 1
             raise
@@ -150,18 +155,15 @@ class Handshake:
         if credential.kind == "ticket":
             admission.redeem(credential.secret, admitted)
             return
-        try:
-            claims = admission.verify(credential.secret)
-        except Refusal as bad:
-            admitted(bad)
-        else:
-            admission.admit(claims, admitted)
+        admission.admit_token(credential.secret, admitted)
 
-    def _counted(self, bad: Refusal, address: str) -> Refusal:
-        """The refusal of a bad credential, or of one too many of them."""
-        if bad.status == 401 and (wait_s := self._node.bad_tokens.take(address, self._node.clock_s())):
+    def _counted(self, bad: Refusal, path: str, address: str, credential: Credential) -> Refusal:
+        """The refusal of a bad credential, noted; or of one too many of them."""
+        node = self._node
+        if bad.status == 401 and (wait_s := node.bad_tokens.take(address, node.clock_s())):
             return Refusal("rate_limited", "Too many bad tokens from this address.", retry_after=round(wait_s, 3))
-        return bad
+        token = credential.secret if credential.kind == "token" else None
+        return node.refusals.noted(bad, place=path, address=address, carrier=credential.carrier, token=token)
 
     # --- how it is said ---
 
@@ -183,8 +185,7 @@ class Handshake:
         receiver: Receiver = connection if place.engine is None else place.engine.session(connection)
         respond(Accept(receiver, presented.subprotocol, self._request_bytes_max))
 
-    def _refuse_credential(self, respond: Respond, presented: Presented, address: str, bad: Refusal) -> None:
-        bad = self._counted(bad, address)
+    def _refuse_credential(self, respond: Respond, presented: Presented, bad: Refusal) -> None:
         if presented.refused_by_http:
             self._refuse(respond, bad)
             return

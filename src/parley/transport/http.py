@@ -22,6 +22,7 @@ from parley.domain.principal import Principal
 from parley.service.admission import Admission, refusal_of
 from parley.service.door import Door, incident
 from parley.service.limits import Buckets
+from parley.service.refusals import Refusals
 from parley.tokens import TokenRefused
 from parley.tokens.bearer import PLAIN, Endpoint, find_credential
 from parley.transport import bodies
@@ -44,6 +45,7 @@ class Handlers:
         jwks: Callable[[], Mapping[str, Any]],
         carriers: Collection[str],
         bad_tokens: Buckets,
+        refusals: Refusals,
         request_bytes_max: int,
         clock_s: Callable[[], float],
         clock_ms: Callable[[], int],
@@ -53,6 +55,7 @@ class Handlers:
         self._jwks = jwks
         self._carriers = carriers
         self._bad_tokens = bad_tokens
+        self._refusals = refusals
         self._request_bytes_max = request_bytes_max
         self._clock_s = clock_s
         self._clock_ms = clock_ms
@@ -79,6 +82,7 @@ class Handlers:
 
     async def principal(self, request: Request, endpoint: Endpoint = PLAIN) -> Principal:
         """Who asks. Raises: Refusal, of the credential; `rate_limited` where bad ones come too often from there."""
+        address, place = request.scope[LIMIT_KEY], request.url.path
         try:
             presented = find_credential(
                 request.headers.items(),
@@ -87,35 +91,33 @@ class Handlers:
                 carriers=self._carriers,
             )
         except TokenRefused as refused:
-            raise refusal_of(refused) from None
-        assert presented.credential is not None, "an endpoint whose credential is not optional"
+            raise self._refusals.noted(refusal_of(refused), place=place, address=address) from None
+        credential = presented.credential
+        assert credential is not None, "an endpoint whose credential is not optional"
         try:
-            return await self._admitted(presented.credential.secret)
+            return await self._admitted(credential.secret)
         except Refusal as refusal:
-            if refusal.status == 401 and (wait_s := self._bad_tokens.take(request.scope[LIMIT_KEY], self._clock_s())):
+            if refusal.status == 401 and (wait_s := self._bad_tokens.take(address, self._clock_s())):
                 told = "Too many bad tokens from this address."
                 raise Refusal("rate_limited", told, retry_after=round(wait_s + 0.0005, 3)) from None
-            raise
+            raise self._refusals.noted(
+                refusal, place=place, address=address, carrier=credential.carrier, token=credential.secret
+            ) from None
 
     async def _admitted(self, token: str) -> Principal:
-        claims = self._admission.verify(token)
-        admitted: asyncio.Future[Principal] = asyncio.get_running_loop().create_future()
+        admitted: asyncio.Future[Principal | BaseException] = asyncio.get_running_loop().create_future()
 
         def done(outcome: Principal | BaseException) -> None:
-            if admitted.done():
-                return
-            if isinstance(outcome, Principal):
+            if not admitted.done():
                 admitted.set_result(outcome)
-            else:
-                admitted.set_exception(outcome)
 
-        self._admission.admit(claims, done)
-        try:
-            return await admitted
-        except Refusal:
-            raise
-        except Exception as bug:
-            raise incident(bug, "admission") from bug
+        self._admission.admit_token(token, done)
+        outcome = await admitted
+        if isinstance(outcome, Principal):
+            return outcome
+        if isinstance(outcome, Refusal):
+            raise outcome
+        raise incident(outcome, "admission")
 
     async def _carry_out(self, requests: list[dialect.Request], principal: Principal) -> bytes | None:
         """All of them, in one line; the answer once the last is over, None where none is due."""
