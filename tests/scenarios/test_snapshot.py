@@ -243,6 +243,7 @@ def tokens(server: ServerProcess) -> dict[str, str]:
     }
 
 
+@pytest.mark.timeout(1800 if IS_LONG else 120)
 def test_a_snapshot_and_the_events_behind_it_are_the_later_snapshot(
     server: ServerProcess, tokens: dict[str, str]
 ) -> None:
