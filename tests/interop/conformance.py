@@ -29,6 +29,7 @@ from parley.transport.http_protocol import HttpProtocol
 from parley.transport.polling import Polling, session_asked, unknown_session
 from parley.transport.upgrade import Accept, Refuse, UpgradeRequest, problem, upgrade_protocol
 from parley.transport.websocket import WebSocket, frame_binary, frame_text
+from tests.interop import jws
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 # Reading stops above this and goes on when the peer has taken what is unsent.
@@ -231,8 +232,11 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--host", default="127.0.0.1")
     options.add_argument("--port", type=int, default=0)
+    options.add_argument("--jws", action="store_true", help="serve nothing; check the signatures of standard input")
     chosen = options.parse_args()
-    uvloop.run(serve(chosen.host, chosen.port))
+    if chosen.jws:
+        return jws.main()
+    return uvloop.run(serve(chosen.host, chosen.port))
 
 
 if __name__ == "__main__":
