@@ -141,6 +141,13 @@ def test_each_is_answered_before_the_next_begins(desk: Desk) -> None:
     assert desk.hub.rooms == {}
 
 
+def test_a_write_is_answered_before_what_is_over_at_once_behind_it(desk: Desk) -> None:
+    desk.submit(send())
+    desk.line.run(lambda over: (desk.answers.append("at once"), over())[1], writes=True, alone=True)
+    desk.shelf.answer({"message": 1})
+    assert desk.told() == [{"message": 1}, "at once"]
+
+
 def test_two_subscriptions_of_one_room_are_read_one_after_the_other(desk: Desk) -> None:
     reader = desk.reader()
     desk.subscribe(reader)
