@@ -21,7 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 
 from parley.store import upgrade_database
-from parley.store.schema import meta, metadata
+from parley.store.schema import meta, metadata, rooms
 from parley.store.versions import NEWEST
 
 PATIENCE_S = 20.0
@@ -168,7 +168,10 @@ class Databases:
             connection.execute("SET lock_timeout = '5s'")
             for table in reversed(metadata.sorted_tables):
                 if table is not meta:
-                    connection.execute(f"DELETE FROM {table.name}".encode())
+                    # The queue is there from the first upgrade on.
+                    kept = " WHERE id <> 'queue'" if table is rooms else ""
+                    connection.execute(f"DELETE FROM {table.name}{kept}".encode())
+            connection.execute("UPDATE rooms SET seq = 0")
             connection.execute("UPDATE alembic_version SET version_num = %s", (NEWEST,))
             connection.execute("UPDATE meta SET value = md5(random()::text) WHERE key = 'epoch'")
         self._idle.append(url)

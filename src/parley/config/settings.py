@@ -251,6 +251,16 @@ class Policy(Group):
     delete_own: Switch = setting(False, "Whether a plain member may delete their own messages.")
 
 
+class Helpdesk(Group):
+    return_after: OffSeconds = setting(
+        120, "Seconds that an agent may be gone or away before their conversations go back to the queue."
+    )
+    capacity: Annotated[int, Field(ge=0, le=1000), Form("a whole number from 0 to 1000")] = setting(
+        10, "Open conversations of an agent who sets no capacity of their own."
+    )
+    preview: Switch = setting(True, "Whether agents see what a visitor types before it is sent; the visitor is told.")
+
+
 class Outgoing(Group):
     allow: Networks = setting([], "Private networks that outgoing requests may go to.")
 
@@ -288,6 +298,7 @@ class Settings(BaseSettings):
     auth: Auth = Auth()
     limits: Limits = Limits()
     policy: Policy = Policy()
+    helpdesk: Helpdesk = Helpdesk()
     outgoing: Outgoing = Outgoing()
 
     def __init__(self, *sources: PydanticBaseSettingsSource) -> None:

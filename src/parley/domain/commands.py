@@ -7,21 +7,41 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from parley.domain import accounts, audit, messages, presence, receipts, replay, revocation, rooms, sessions
+from parley.domain import (
+    accounts,
+    agents,
+    audit,
+    beginnings,
+    conversations,
+    departments,
+    messages,
+    presence,
+    receipts,
+    replay,
+    replies,
+    revocation,
+    rooms,
+    sessions,
+    transcripts,
+    visitors,
+)
 from parley.domain.params import Params
+
+rooms.KINDS.update(conversations.KEPT)
 
 #: write: decided by the store's writer · read: decided on a reading connection · live: a read that admits, then done by
 #: the node (typing, presence) · connection: about the connection itself, so it needs one.
 Kind = Literal["write", "read", "live", "connection"]
 Action = Literal["read", "send", "manage", "listen", "publish"]
-Names = Literal["room", "message", "conversation", "stream"]
+Names = Literal["room", "message", "conversation", "stream", "subject"]
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
     """One row. `names` says which parameter names what the command is about, `action` which grant it takes.
 
-    `who`: all · account (type account or service) · agent · admin. `visitor`: also a guest, in its own conversation.
+    `who`: all · account (type account or service) · agent (and admins, where its noun does not say otherwise) · admin.
+    `visitor`: also a guest, in its own conversation.
     `repeatable`: sending it twice does no more than sending it once.
     """
 
@@ -34,7 +54,21 @@ class Command:
     action: Action | None = None
     visitor: bool = False
     repeatable: bool = True
-    rate: Literal["message"] | None = None
+    rate: Literal["message", "conversation"] | None = None
+
+
+def _about(
+    name: str,
+    params: type[Params],
+    decide: Callable[..., Any],
+    kind: Kind,
+    who: Literal["all", "agent"],
+    action: Action,
+    *,
+    visitor: bool = False,
+) -> Command:
+    """A command about one conversation: a grant for its room is a grant for it."""
+    return Command(name, params, decide, kind, who, "conversation", action, visitor=visitor)
 
 
 _ROWS: Final = (
@@ -79,6 +113,39 @@ _ROWS: Final = (
     Command("receipt.list", receipts.List, receipts.list_receipts, "read", "all", "room", "read", visitor=True),
     Command("typing.set", presence.TypingSet, presence.admit_typing, "live", "all", "room", "send", visitor=True),
     Command("presence.list", presence.PresenceList, presence.admit_list, "live", "all", "room", "read", visitor=True),
+    Command(
+        "conversation.start",
+        beginnings.Start,
+        beginnings.start,
+        "write",
+        "account",
+        repeatable=False,
+        rate="conversation",
+    ),
+    Command("conversation.list", transcripts.List, transcripts.list_conversations, "read", "agent"),
+    _about("conversation.get", transcripts.Get, transcripts.get, "read", "all", "read", visitor=True),
+    _about("conversation.claim", conversations.Claim, conversations.claim, "write", "agent", "manage"),
+    _about("conversation.assign", conversations.Assign, conversations.assign, "write", "agent", "manage"),
+    _about("conversation.transfer", conversations.Transfer, conversations.transfer, "write", "agent", "manage"),
+    _about("conversation.close", conversations.Close, conversations.close, "write", "all", "manage", visitor=True),
+    _about("conversation.reopen", conversations.Reopen, conversations.reopen, "write", "agent", "manage"),
+    _about("conversation.rate", conversations.Rate, conversations.rate, "write", "all", "send", visitor=True),
+    _about("conversation.update", visitors.Update, visitors.update, "write", "all", "send", visitor=True),
+    _about("conversation.identify", visitors.Identify, visitors.identify, "write", "all", "send", visitor=True),
+    _about("conversation.export", transcripts.Export, transcripts.export, "read", "all", "read", visitor=True),
+    _about("conversation.block", conversations.Block, conversations.block, "write", "agent", "manage"),
+    _about("conversation.unblock", conversations.Unblock, conversations.unblock, "write", "agent", "manage"),
+    Command("visitor.export", visitors.Export, visitors.export, "read", "admin", "subject"),
+    Command("visitor.erase", visitors.Erase, visitors.erase, "write", "admin", "subject"),
+    Command("department.list", departments.List, departments.list_departments, "read", "agent"),
+    Command("department.create", departments.Create, departments.create, "write", "admin", repeatable=False),
+    Command("department.update", departments.Update, departments.update, "write", "admin"),
+    Command("reply.list", replies.List, replies.list_replies, "read", "agent"),
+    Command("reply.create", replies.Create, replies.create, "write", "admin", repeatable=False),
+    Command("reply.update", replies.Update, replies.update, "write", "admin"),
+    Command("reply.delete", replies.Delete, replies.delete, "write", "admin", repeatable=False),
+    Command("agent.set_status", agents.SetStatus, agents.set_status, "write", "agent"),
+    Command("agent.list", agents.List, agents.list_agents, "read", "agent"),
     Command("account.create", accounts.Create, accounts.create, "write", "admin", repeatable=False),
     Command("account.list", accounts.List, accounts.list_accounts, "read", "admin"),
     Command("account.set_roles", accounts.SetRoles, accounts.set_roles, "write", "admin"),

@@ -6,7 +6,22 @@ The only way into the nouns: the store's writer and readers call `decide`, insid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from parley.domain import accounts, policy, replay, retention, revocation, sign_ins, tickets
+from msgspec import structs
+
+from parley.domain import (
+    accounts,
+    agents,
+    beginnings,
+    conversations,
+    policy,
+    replay,
+    retention,
+    revocation,
+    sign_ins,
+    tickets,
+    transcripts,
+    visitors,
+)
 from parley.domain.commands import COMMANDS, Command
 from parley.domain.params import Params
 from parley.domain.ports import Acting, Decision, Rules, Transaction
@@ -16,6 +31,10 @@ from parley.domain.principal import OPERATOR, Principal
 _INTERNAL: Final[Mapping[type[Params], Callable[..., Decision]]] = {
     accounts.Find: accounts.find,
     accounts.Rehash: accounts.rehash,
+    agents.Seen: agents.seen,
+    beginnings.Begin: beginnings.begin,
+    conversations.Abandoned: conversations.abandoned,
+    conversations.Return: conversations.give_back,
     replay.Missing: replay.missing,
     retention.Sweep: retention.sweep,
     revocation.InForce: revocation.in_force,
@@ -26,8 +45,13 @@ _INTERNAL: Final[Mapping[type[Params], Callable[..., Decision]]] = {
     sign_ins.Meet: sign_ins.meet,
     tickets.Mint: tickets.mint,
     tickets.Redeem: tickets.redeem,
+    transcripts.Positions: transcripts.positions,
 }
-_ROW_OF: Final[Mapping[type[Params], Command]] = {row.params: row for row in COMMANDS.values()}
+_ROW_OF: Final[Mapping[type[Params], Command]] = {
+    **{row.params: row for row in COMMANDS.values()},
+    beginnings.VerifiedStart: COMMANDS["conversation.start"],
+    visitors.VerifiedIdentify: COMMANDS["conversation.identify"],
+}
 
 
 def decide(
@@ -46,7 +70,18 @@ def decide(
         return internal(tx, params, who)
     row = _ROW_OF[kind]
     policy.admit(row, params, who)
+    if principal.is_guest and row.kind == "write":
+        who = _as_called_now(tx, who)
     assert row.decide is not None, f"{row.name} is not decided in a transaction"
     decision: Any = row.decide(tx, params, who)
     assert isinstance(decision, Decision)
     return decision
+
+
+def _as_called_now(tx: Transaction, who: Acting) -> Acting:
+    """A guest's token says how it was called when it was made; its row says how it is called now."""
+    principal = who.principal
+    person = tx.get(conversations.Visitor, principal.conversation or "")
+    if person is None or person.name in (None, principal.name):
+        return who
+    return structs.replace(who, principal=structs.replace(principal, name=person.name))

@@ -33,14 +33,14 @@ class Signal(Struct, frozen=True):
     data: dict[str, Any]
 
 
-ChangeKind = Literal["account", "revocation", "eviction"]
+ChangeKind = Literal["account", "revocation", "lift", "eviction"]
 
 
 class Change(Struct, frozen=True):
-    """Something outside every room that each node must follow: an account, a revocation, an eviction.
+    """Something outside every room that each node must follow: an account, a revocation or its end, an eviction.
 
-    `target` is a subject (`account`), a room (`eviction`), or what was revoked (`subject:…`, `session:…`, `token:…`,
-    `conversation:…`). Read by the poll in commit order, and told by the bus before that.
+    `target` is a subject (`account`), a room (`eviction`), or what was revoked or is no more (`subject:…`,
+    `session:…`, `token:…`, `conversation:…`). Read by the poll in commit order, and told by the bus before that.
     """
 
     kind: ChangeKind

@@ -32,9 +32,19 @@ class Entry(Row):
 
 
 def append(
-    tx: Transaction, room: "Room", who: Acting, kind: str, data: dict[str, Any], message_id: str | None = None
+    tx: Transaction,
+    room: "Room",
+    who: Acting,
+    kind: str,
+    data: dict[str, Any],
+    message_id: str | None = None,
+    *,
+    stored: dict[str, Any] | None = None,
 ) -> Event:
-    """Take the room's next seq and write the entry; `data` is the wire's. With `message_id` the entry refers to it."""
+    """Take the room's next seq and write the entry; `data` is the wire's. With `message_id` the entry refers to it.
+
+    `stored` is what is kept in the place of `data`, where a replay fills in the rest from elsewhere.
+    """
     room.seq += 1
     tx.save(room)
     person = who.person
@@ -48,7 +58,7 @@ def append(
             actor_name=person.name,
             actor_type=person.type,
             message=message_id,
-            data=None if message_id else msgspec.json.encode(data).decode(),
+            data=None if message_id else msgspec.json.encode(data if stored is None else stored).decode(),
         )
     )
     return Event(room.id, room.seq, kind, rfc3339(who.now_ms), person, data)

@@ -11,11 +11,12 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from parley.domain import audit, log
 from parley.domain.errors import Refusal, invalid_params
+from parley.domain.events import Event
 from parley.domain.ids import Id, rfc3339
 from parley.domain.params import Limit, Params, Reason, Seq
 from parley.domain.ports import Acting, Decision, Row, Transaction
 from parley.domain.principal import Person
-from parley.domain.rooms import governed, joined, readable, writable
+from parley.domain.rooms import KINDS, Room, joined, moderated, readable, writable
 
 DATA_BYTES_MAX = 8192
 #: Beyond it a double, and with it most clients' JSON, no longer tells one integer from the next.
@@ -125,30 +126,50 @@ def send(tx: Transaction, p: Send, who: Acting) -> Decision:
     if p.client_id is not None and (first := tx.sent_before(p.room, who.subject, p.client_id)) is not None:
         return Decision({"message": message_view(first), "duplicate": True})
     text = checked_text(p.text, who)
-    data = _checked_data(p.data)
+    data = checked_data(p.data)
     writable(access.room)
     if p.reply_to is not None:
         answered = tx.get(Message, p.reply_to)
         if answered is None or answered.room != p.room:
             raise invalid_params("reply_to", "There is no such message in this room.")
+    message_id = who.new_id()
+    kept = KINDS.get(access.room.kind)
+    before = [] if kept is None else kept.speak(tx, access.room, who, message_id)
+    event = append(
+        tx, access.room, who, text, message_id=message_id, client_id=p.client_id, reply_to=p.reply_to, data=data
+    )
+    return Decision({"message": event.data["message"], "duplicate": False}, [*before, event])
+
+
+def append(
+    tx: Transaction,
+    room: Room,
+    who: Acting,
+    text: str,
+    *,
+    message_id: str,
+    client_id: str | None = None,
+    reply_to: str | None = None,
+    data: str | None = None,
+) -> Event:
+    """Write a message whose text has been checked; `data` is JSON text."""
     person = who.person
     message = Message(
-        id=who.new_id(),
-        room=p.room,
-        seq=0,
+        id=message_id,
+        room=room.id,
+        seq=room.seq + 1,
         text=text,
         sender=person.subject,
         sender_name=person.name,
         sender_type=person.type,
         at_ms=who.now_ms,
-        client_id=p.client_id,
-        reply_to=p.reply_to,
+        client_id=client_id,
+        reply_to=reply_to,
         data=data,
     )
-    message.seq = access.room.seq + 1
-    event = log.append(tx, access.room, who, "message.created", {"message": message_view(message)}, message.id)
+    event = log.append(tx, room, who, "message.created", {"message": message_view(message)}, message.id)
     tx.add(message)
-    return Decision({"message": event.data["message"], "duplicate": False}, [event])
+    return event
 
 
 def edit(tx: Transaction, p: Edit, who: Acting) -> Decision:
@@ -176,7 +197,7 @@ def delete(tx: Transaction, p: Delete, who: Acting) -> Decision:
     access = readable(tx, message.room, who)
     own = who.rules.delete_own and message.sender == who.subject
     if not own:
-        access = governed(tx, message.room, who, by=("owner", "moderator"))
+        access = moderated(tx, message.room, who)
     if message.deleted_at_ms is not None:
         return Decision({"message": message_view(message)})
     audit.record(tx, who, "message.delete", message.id, room=message.room, text=message.text, reason=p.reason)
@@ -216,7 +237,8 @@ def checked_text(text: str, who: Acting) -> str:
     return text
 
 
-def _checked_data(data: dict[str, Any] | None) -> str | None:
+def checked_data(data: dict[str, Any] | None) -> str | None:
+    """As JSON text. Raises: Refusal (`invalid_params` on `data`)."""
     if data is None:
         return None
     encoded = msgspec.json.encode(data)

@@ -18,12 +18,14 @@ def admit(row: Command, params: Params, who: Acting) -> None:
             raise Refusal("not_found" if row.names else "forbidden")
     elif row.who == "admin" and not who.is_admin:
         raise Refusal("forbidden", "Only an admin may do this.")
-    elif row.who == "agent" and not (who.is_admin or "agent" in who.roles):
+    # Who may not read a conversation must not learn that there is one: there its noun says so, after asking that.
+    elif row.who == "agent" and row.names is None and not (who.is_admin or who.is_agent):
         raise Refusal("forbidden", "Only an agent may do this.")
     grants = principal.grants
     if grants is not None and not row.name.startswith("session."):
         if row.action is None:
             raise Refusal("forbidden", "This token is narrowed to what it names.")
         # A message's room is known only to the store, so the messages' noun asks again with the room.
-        if row.names == "room" and not grants.allows(row.action, "room:" + params.room):  # type: ignore[attr-defined]
+        named: str | None = getattr(params, row.names, None) if row.names in ("room", "conversation") else None
+        if named is not None and not grants.allows(row.action, "room:" + named):
             raise Refusal("forbidden", "This token does not grant that.")

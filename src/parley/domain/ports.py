@@ -3,7 +3,7 @@
 The store implements `Transaction`; nothing here knows how.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from msgspec import Struct
@@ -13,11 +13,15 @@ from parley.domain.principal import Person, Principal
 
 if TYPE_CHECKING:
     from parley.domain.accounts import Account
+    from parley.domain.agents import Agent
     from parley.domain.audit import AuditEntry
+    from parley.domain.conversations import Conversation
+    from parley.domain.departments import Department
     from parley.domain.log import Entry
     from parley.domain.messages import Message
     from parley.domain.params import Params
     from parley.domain.receipts import Receipt
+    from parley.domain.replies import Reply
     from parley.domain.revocation import Revocation
     from parley.domain.rooms import Member, Room
     from parley.domain.sessions import Session
@@ -53,6 +57,8 @@ class Transaction(Protocol):
         """Insert, or replace the row with the same key."""
 
     def remove(self, row: Row) -> None: ...
+    def load(self, kind: type[Row], keys: Collection[str]) -> None:
+        """Read many rows at once that will be asked for one by one."""
 
     # Queries, one group for each noun; pages are ascending and start behind `after`, unless they say otherwise.
     def rooms_page(
@@ -77,6 +83,40 @@ class Transaction(Protocol):
     def sweep(self, now_ms: int) -> None:
         """Remove the sessions, tickets and revocations that are over."""
 
+    def accounts_with_role(self, role: str) -> Sequence["Account"]: ...
+    def agents(self) -> Sequence["Agent"]: ...
+    def open_with(self, agent: str) -> int:
+        """How many open conversations an agent has."""
+
+    def abandoned(self, before_ms: int) -> Sequence[str]:
+        """Open conversations of agents who are gone since before then."""
+
+    def queue_positions(self, conversations: Collection[str]) -> Mapping[str, int]:
+        """The places, from 1, of those of them that wait."""
+
+    def conversations_page(
+        self,
+        *,
+        status: str | None,
+        department: str | None,
+        assignee: str | None,
+        visitor: str | None,
+        after: tuple[int, str] | None,
+        limit: int,
+    ) -> Sequence["Conversation"]:
+        """Newest first; the queued alone, by `status`, in the order of the queue. `after` is (queued_at_ms, id)."""
+
+    def conversations_of(self, visitor: str) -> Sequence["Conversation"]: ...
+    def unread(self, subject: str, rooms: Collection[str]) -> Mapping[str, int]:
+        """How many messages of others lie beyond the subject's receipt."""
+
+    def department_by_name(self, name_key: str) -> "Department | None": ...
+    def departments_page(self, after: str | None, limit: int) -> Sequence["Department"]: ...
+    def reply_by_shortcut(self, shortcut: str) -> "Reply | None": ...
+    def replies_page(self, after: str | None, limit: int) -> Sequence["Reply"]: ...
+    def forget_person(self, subject: str, conversations: Collection[str]) -> None:
+        """Take a person's name out of what they wrote and did there, and off their sessions; no row goes."""
+
     def audit_page(
         self, *, after: str | None, subject: str | None, action: str | None, limit: int
     ) -> Sequence["AuditEntry"]:
@@ -92,6 +132,13 @@ class Rules(Struct, frozen=True):
     edit_window_s: int = 900
     access_ttl_s: int = 900
     refresh_reuse_s: float = 60
+    guest_ttl_s: int = 3600
+    #: Open conversations of an agent who says nothing else.
+    capacity: int = 10
+    #: How long an agent may be gone before their conversations go back to the queue; 0 is for ever.
+    return_after_s: float = 120
+    #: Whether agents see what a visitor types.
+    preview: bool = True
 
 
 class Acting(Struct, frozen=True, gc=False):
@@ -113,6 +160,10 @@ class Acting(Struct, frozen=True, gc=False):
     @property
     def is_admin(self) -> bool:
         return "admin" in self.roles
+
+    @property
+    def is_agent(self) -> bool:
+        return "agent" in self.roles and not self.principal.is_guest
 
     @property
     def person(self) -> Person:

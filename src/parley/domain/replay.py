@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from parley.domain.conversations import QUEUE, Visitor, shown
 from parley.domain.events import Event
 from parley.domain.ids import Id, rfc3339
 from parley.domain.log import Entry
@@ -20,6 +21,7 @@ from parley.domain.principal import Person
 from parley.domain.rooms import Room, readable
 
 PAGE_MAX = 1000  # events in one page
+_TELLS_OF_VISITORS = "conversation."
 
 
 class EventList(Params):
@@ -47,11 +49,15 @@ class Missing(Params):
 
 
 class Subscribed(Struct):
-    """The reply to `room.subscribe`, with what the hub must know besides: the reader's role there, or None."""
+    """The reply to `room.subscribe`, with what the hub must know besides: the reader's role there, or None.
+
+    `privy`: the reader is also given what only agents see.
+    """
 
     reply: dict[str, Any]
     role: str | None
     public: bool
+    privy: bool = False
 
 
 class Page(Struct):
@@ -92,7 +98,7 @@ def subscribe(tx: Transaction, p: Subscribe, who: Acting) -> Decision:
         "complete": page.complete,
         "reset": page.reset,
     }
-    return Decision(Subscribed(reply, access.role, room.visibility == "public"))
+    return Decision(Subscribed(reply, access.role, room.visibility == "public", access.privy))
 
 
 def missing(tx: Transaction, p: Missing, who: Acting) -> Decision:
@@ -104,12 +110,14 @@ def missing(tx: Transaction, p: Missing, who: Acting) -> Decision:
     return Decision((page.events, page.complete))
 
 
-def event_of(entry: Entry, message: Message | None) -> Event:
-    """The event as it is told today: a message's entry carries the message's present state."""
+def event_of(tx: Transaction, entry: Entry, message: Message | None) -> Event:
+    """The event as it is told today: with the message's present state, and with what is known of the visitor now."""
     if message is not None:
         data: dict[str, Any] = {"message": message_view(message)}
     else:
         data = msgspec.json.decode(entry.data or "{}")
+        if entry.type.startswith(_TELLS_OF_VISITORS):
+            data = shown(tx, data)
     actor = Person(entry.actor, entry.actor_name, entry.actor_type)
     return Event(entry.room, entry.seq, entry.type, rfc3339(entry.at_ms), actor, data)
 
@@ -120,18 +128,21 @@ def page_of(tx: Transaction, room: Room, *, after: int, epoch: str | None, limit
     A foreign `epoch`, or an `after` beyond the head, gives the newest page with `reset`.
     """
     if (epoch is not None and epoch != tx.epoch) or after > room.seq:
-        newest = _bounded(tx.entries(room.id, max(0, room.seq - limit), limit), bytes_max, newest=True)
+        newest = _bounded(tx, tx.entries(room.id, max(0, room.seq - limit), limit), bytes_max, newest=True)
         return Page(newest, complete=True, reset=True)
-    events = _bounded(tx.entries(room.id, after, limit), bytes_max, newest=False)
+    events = _bounded(tx, tx.entries(room.id, after, limit), bytes_max, newest=False)
     last = events[-1].seq if events else after
     return Page(events, complete=last >= room.seq, reset=False)
 
 
-def _bounded(entries: Sequence[tuple[Entry, Message | None]], bytes_max: int, *, newest: bool) -> list[Event]:
+def _bounded(
+    tx: Transaction, entries: Sequence[tuple[Entry, Message | None]], bytes_max: int, *, newest: bool
+) -> list[Event]:
+    tx.load(Visitor, {_conversation(entry) for entry, _ in entries if entry.type.startswith(_TELLS_OF_VISITORS)})
     kept: list[Event] = []
     size = 0
     for entry, message in reversed(entries) if newest else entries:
-        event = event_of(entry, message)
+        event = event_of(tx, entry, message)
         size += len(msgspec.json.encode(event))
         if kept and size > bytes_max:
             break
@@ -139,3 +150,19 @@ def _bounded(entries: Sequence[tuple[Entry, Message | None]], bytes_max: int, *,
     if newest:
         kept.reverse()
     return kept
+
+
+class _About(Struct):
+    id: str
+
+
+class _Told(Struct):
+    conversation: _About
+
+
+_told = msgspec.json.Decoder(_Told)
+
+
+def _conversation(entry: Entry) -> str:
+    """Which conversation an entry is about: its own room's, unless that is the queue."""
+    return entry.room if entry.room != QUEUE else _told.decode(entry.data or "").conversation.id

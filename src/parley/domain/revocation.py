@@ -20,7 +20,7 @@ from parley.domain.sessions import Session
 #: A token by hand may last ten years (`parley token issue --ttl`): we must remember as long what could refuse it.
 LONGEST_TOKEN_MS: Final = 3653 * 86_400_000
 DEFAULT_REASON: Final = "revoked"
-_REASON_BYTES_MAX: Final = 120  # a close frame holds 125 bytes, two of them the code (RFC 6455 §5.5)
+REASON_BYTES_MAX: Final = 120  # a close frame holds 125 bytes, two of them the code (RFC 6455 §5.5)
 
 
 class Revocation(Row):
@@ -71,8 +71,8 @@ def revoke(tx: Transaction, p: Revoke, who: Acting) -> Decision:
     ):
         raise Refusal("forbidden", "A narrowed token may revoke itself and its own session.")
     reason = p.reason or DEFAULT_REASON
-    if len(reason.encode()) > _REASON_BYTES_MAX:
-        raise invalid_params("reason", f"A reason has at most {_REASON_BYTES_MAX} bytes of UTF-8.")
+    if len(reason.encode()) > REASON_BYTES_MAX:
+        raise invalid_params("reason", f"A reason has at most {REASON_BYTES_MAX} bytes of UTF-8.")
     if p.token_id is not None:
         if not who.is_admin and p.token_id != who.principal.token_id:
             raise Refusal("not_found", "There is no such token of yours.")
@@ -119,7 +119,7 @@ def end_session(tx: Transaction, who: Acting, session_id: str, reason: str = DEF
     if session is not None:
         tx.remove(session)
         # Nothing is issued under it any more, and what was lasts no longer than an access token does.
-        until_ms = who.now_ms + who.rules.access_ttl_s * 1000
+        until_ms = who.now_ms + _ttl_ms(who, session)
     return entry(tx, who, f"session:{session_id}", reason, until_ms=until_ms)
 
 
@@ -130,7 +130,7 @@ def end_subject(tx: Transaction, who: Acting, subject: str, reason: str = DEFAUL
         tx.remove(session)
     # By session too: a token that does not say when its bearer signed in is told by the second only.
     changes = [
-        entry(tx, who, f"session:{session.id}", reason, until_ms=who.now_ms + who.rules.access_ttl_s * 1000)
+        entry(tx, who, f"session:{session.id}", reason, until_ms=who.now_ms + _ttl_ms(who, session))
         for session in sessions
     ]
     changes.append(entry(tx, who, f"subject:{subject}", reason))
@@ -141,6 +141,10 @@ def end_other_sessions(tx: Transaction, who: Acting, subject: str) -> list[Chang
     """End the subject's sign-ins but for the one that asks."""
     others = [session for session in tx.sessions_of(subject) if session.id != who.principal.session]
     return [end_session(tx, who, session.id) for session in others]
+
+
+def _ttl_ms(who: Acting, session: Session) -> int:
+    return (who.rules.guest_ttl_s if session.type == "guest" else who.rules.access_ttl_s) * 1000
 
 
 def entry(tx: Transaction, who: Acting, target: str, reason: str, *, until_ms: int | None = None) -> Change:

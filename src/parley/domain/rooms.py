@@ -3,14 +3,15 @@
 Holds every `room.*` command. Messages are `messages.py`; who is connected right now is nobody's here.
 """
 
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from msgspec import Meta, Struct
 
 from parley.domain import accounts, audit, log
 from parley.domain.cursors import from_cursor, page
 from parley.domain.errors import Refusal, invalid_params
-from parley.domain.events import Change
+from parley.domain.events import Change, Event
 from parley.domain.ids import ChosenId, Id, Subject, is_reserved, rfc3339
 from parley.domain.params import Limit, Params, Reason
 from parley.domain.ports import Acting, Decision, Row, Transaction
@@ -70,14 +71,36 @@ class MemberView(Struct):
 
 
 class Access(Struct, gc=False):
-    """A room that the one who acts may read, and what they are in it."""
+    """A room that the one who acts may read, and what they are in it.
+
+    `counts_as` is the role of those who are members by what they are, without a row. `privy`: also shown what only
+    agents see.
+    """
 
     room: Room
     member: Member | None
+    counts_as: str | None = None
+    privy: bool = False
 
     @property
     def role(self) -> str | None:
-        return self.member.role if self.member else None
+        return self.member.role if self.member else self.counts_as
+
+
+class Kept(Struct, frozen=True):
+    """A kind of room that its noun keeps: who is who there is no matter of members' rows.
+
+    `access` raises `not_found` for those who may not read it. `speak` comes right before a message is written, with its
+    id: it raises where that may not be, and gives the events that precede it.
+    """
+
+    access: Callable[[Transaction, Room, Acting], Access]
+    members: Callable[[Transaction, Room], list[MemberView]]
+    speak: Callable[[Transaction, Room, Acting, str], Sequence[Event]]
+
+
+#: The kinds beside `room`. The registry fills it in: the nouns that keep them stand above this one.
+KINDS: Final[dict[str, Kept]] = {}
 
 
 def room_view(tx: Transaction, room: Room, role: str | None) -> RoomView:
@@ -111,6 +134,8 @@ def readable(tx: Transaction, room_id: str, who: Acting) -> Access:
         raise Refusal("not_found")
     if who.principal.is_guest and room.id != who.principal.conversation:
         raise Refusal("not_found")
+    if (kept := KINDS.get(room.kind)) is not None:
+        return kept.access(tx, room, who)
     member = tx.get(Member, room_id, who.subject)
     if not who.is_admin:
         public = room.visibility == "public"
@@ -124,13 +149,21 @@ def readable(tx: Transaction, room_id: str, who: Acting) -> Access:
 def joined(tx: Transaction, room_id: str, who: Acting) -> Access:
     """The room, if the one who acts is a member of it. Raises: also `forbidden`."""
     access = readable(tx, room_id, who)
-    if access.member is None:
+    if access.role is None:
         raise Refusal("forbidden", "Only members of the room may do this; join it first.")
     return access
 
 
 def governed(tx: Transaction, room_id: str, who: Acting, *, by: tuple[str, ...] = ("owner",)) -> Access:
     """The room, if the one who acts has one of the roles `by` in it, or is an admin. Raises: also `forbidden`."""
+    access = moderated(tx, room_id, who, by=by)
+    if access.room.kind in KINDS:
+        raise Refusal("forbidden", "This room is the server's own: nobody governs it.")
+    return access
+
+
+def moderated(tx: Transaction, room_id: str, who: Acting, *, by: tuple[str, ...] = ("owner", "moderator")) -> Access:
+    """As `governed`, for what is done to its messages: in every kind of room."""
     access = readable(tx, room_id, who)
     if not who.is_admin and access.role not in by:
         raise Refusal("forbidden", f"Only {' or '.join(by)} of the room, or an admin, may do this.")
@@ -272,6 +305,8 @@ def join(tx: Transaction, p: Join, who: Acting) -> Decision:
     access = readable(tx, p.room, who)
     if access.member is not None:
         return Decision({"member": member_view(access.member)})
+    if access.counts_as is not None:
+        return Decision({"member": MemberView(p.room, who.subject, who.principal.name, access.counts_as, None)})
     if access.room.visibility != "public":  # only an admin sees a private room without being in it
         raise Refusal("forbidden", "A private room is joined by invitation.")
     if tx.get(Ban, p.room, who.subject) is not None:
@@ -284,6 +319,8 @@ def join(tx: Transaction, p: Join, who: Acting) -> Decision:
 def leave(tx: Transaction, p: Leave, who: Acting) -> Decision:
     access = readable(tx, p.room, who)
     member = access.member
+    if access.counts_as is not None:
+        raise Refusal("forbidden", "Nobody leaves a room that they are in by what they are.")
     if member is None:
         return Decision({"member": MemberView(p.room, who.subject, who.principal.name, "member", None)})
     _keep_an_owner(tx, member)
@@ -358,7 +395,10 @@ def set_role(tx: Transaction, p: SetRole, who: Acting) -> Decision:
 
 
 def members(tx: Transaction, p: Members, who: Acting) -> Decision:
-    readable(tx, p.room, who)
+    access = readable(tx, p.room, who)
+    if (kept := KINDS.get(access.room.kind)) is not None:
+        # A handful of them, and no rows to go on from.
+        return Decision({"members": kept.members(tx, access.room), "next": None})
     rows = tx.members_page(p.room, from_cursor(p.after), p.limit + 1)
     shown, following = page(rows, p.limit, key=lambda row: row.subject)
     return Decision({"members": [member_view(row) for row in shown], "next": following})

@@ -16,7 +16,10 @@ from parley.domain.principal import ROLES, Principal
 
 
 class Session(Row):
-    """`generation` is that of the newest refresh token; `last_used_at_ms` is when the one before it was first used."""
+    """`generation` is that of the newest refresh token; `last_used_at_ms` is when the one before it was first used.
+
+    `conversation` is a guest's: the one that its tokens open.
+    """
 
     KEY: ClassVar = ("id",)
     id: str
@@ -28,6 +31,7 @@ class Session(Row):
     expires_at_ms: int
     user_agent: str | None
     address: str | None
+    conversation: str | None = None
 
 
 class SessionView(Struct):
@@ -77,6 +81,8 @@ class Describe(Params):
 
 def list_sessions(tx: Transaction, p: List, who: Acting) -> Decision:
     subject = p.subject or who.subject
+    if subject != who.subject and who.principal.is_guest:
+        raise Refusal("not_found")
     if subject != who.subject and not who.is_admin:
         raise Refusal("forbidden", "Only an admin may see somebody else's sessions.")
     rows = tx.sessions_page(subject, from_cursor(p.after), p.limit + 1)

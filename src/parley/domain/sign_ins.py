@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from parley.domain import audit, revocation
 from parley.domain.accounts import Account, roles_now
+from parley.domain.conversations import Conversation, Visitor
 from parley.domain.errors import Refusal
 from parley.domain.params import Params
 from parley.domain.ports import Acting, Decision, Transaction
@@ -44,8 +45,19 @@ class Refreshed(Struct):
     """What using a refresh token came to. `stolen`: it was used before, and too long ago; the session is over."""
 
     session: Session
-    account: Account
+    bearer: "Bearer"
     stolen: bool
+
+
+class Bearer(Struct, frozen=True):
+    """Whom the tokens of a session are for. `conversation` and `department` are a guest's."""
+
+    subject: str
+    type: str
+    name: str | None
+    roles: tuple[str, ...]
+    conversation: str | None = None
+    department: str | None = None
 
 
 class Resolve(Params):
@@ -61,6 +73,7 @@ class Meet(Params):
 
 
 def start(tx: Transaction, p: Start, who: Acting) -> Decision:
+    """`(session, bearer)`. Raises: Refusal (`invalid_credentials`)."""
     account = tx.get(Account, p.subject)
     if account is None or account.disabled:
         raise Refusal("invalid_credentials")
@@ -76,7 +89,7 @@ def start(tx: Transaction, p: Start, who: Acting) -> Decision:
         address=p.address,
     )
     tx.add(session)
-    return Decision((session, account))
+    return Decision((session, _account_of(account)))
 
 
 def refresh(tx: Transaction, p: Refresh, who: Acting) -> Decision:
@@ -94,9 +107,7 @@ def refresh(tx: Transaction, p: Refresh, who: Acting) -> Decision:
     session = tx.get(Session, p.session)
     if session is None or session.expires_at_ms <= who.now_ms or p.generation > session.generation:
         raise Refusal("invalid_grant")
-    account = tx.get(Account, session.subject)
-    if account is None or account.disabled:
-        raise Refusal("invalid_grant")
+    bearer = bearer_of(tx, session, who.now_ms)
     if p.generation == session.generation:
         session.generation += 1
         session.last_used_at_ms = who.now_ms
@@ -107,8 +118,31 @@ def refresh(tx: Transaction, p: Refresh, who: Acting) -> Decision:
     ):
         audit.record(tx, who, "session.stolen", session.id, subject=session.subject)
         change = revocation.end_session(tx, who, session.id)
-        return Decision(Refreshed(session, account, stolen=True), changes=[change])
-    return Decision(Refreshed(session, account, stolen=False))
+        return Decision(Refreshed(session, bearer, stolen=True), changes=[change])
+    return Decision(Refreshed(session, bearer, stolen=False))
+
+
+def bearer_of(tx: Transaction, session: Session, now_ms: int) -> Bearer:
+    """As the store has them now. Raises: Refusal (`invalid_grant`) where they may have no token."""
+    if session.type == "guest":
+        return _guest_of(tx, session, now_ms)
+    account = tx.get(Account, session.subject)
+    if account is None or account.disabled:
+        raise Refusal("invalid_grant")
+    return _account_of(account)
+
+
+def _account_of(account: Account) -> Bearer:
+    return Bearer(account.id, "account", account.name, tuple(sorted(account.role_set)))
+
+
+def _guest_of(tx: Transaction, session: Session, now_ms: int) -> Bearer:
+    conversation = session.conversation or ""
+    c, person = tx.get(Conversation, conversation), tx.get(Visitor, conversation)
+    revoked = tx.get(revocation.Revocation, f"conversation:{conversation}")
+    if c is None or person is None or (revoked is not None and revoked.until_ms > now_ms):
+        raise Refusal("invalid_grant")
+    return Bearer(session.subject, "guest", person.name, ("guest",), c.id, c.department)
 
 
 def resolve(tx: Transaction, p: Resolve, who: Acting) -> Decision:

@@ -25,6 +25,7 @@ class Sessions:
         issuer: Callable[[], Issuer],
         refresh_key: bytes,
         access_ttl_s: float,
+        guest_ttl_s: float,
         refresh_ttl_s: float,
         clock_s: Callable[[], float],
         new_id: Callable[[], str],
@@ -34,6 +35,7 @@ class Sessions:
         self._issuer = issuer
         self._refresh_key = refresh_key
         self._access_ttl_s = access_ttl_s
+        self._guest_ttl_s = guest_ttl_s
         self._refresh_ttl_s = refresh_ttl_s
         self._clock_s = clock_s
         self._new_id = new_id
@@ -48,11 +50,11 @@ class Sessions:
             raise Refusal("invalid_grant")
         return signed_in(
             refreshed.session,
-            refreshed.account,
+            refreshed.bearer,
             issuer=self._issuer(),
             refresh_key=self._refresh_key,
             now_s=self._clock_s(),
-            access_ttl_s=self._access_ttl_s,
+            access_ttl_s=self._guest_ttl_s if refreshed.bearer.type == "guest" else self._access_ttl_s,
             token_id=self._new_id(),
         )
 

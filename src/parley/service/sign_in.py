@@ -202,13 +202,14 @@ class SignIn:
 
     async def _start(self, account: accounts.Account, address: str | None, user_agent: str | None) -> SignedIn:
         ends_at_ms = int((self._clock_s() + self._refresh_ttl_s) * 1000)
-        agent = None if user_agent is None else "".join(filter(str.isprintable, user_agent))[:_USER_AGENT_CHARS_MAX]
+        agent = shown_user_agent(user_agent)
         start = sign_ins.Start(subject=account.id, expires_at_ms=ends_at_ms, user_agent=agent, address=address)
         session: sessions.Session
-        session, account = (await ask(self._store.write, start, OPERATOR)).reply
+        bearer: sign_ins.Bearer
+        session, bearer = (await ask(self._store.write, start, OPERATOR)).reply
         return signed_in(
             session,
-            account,
+            bearer,
             issuer=self._issuer(),
             refresh_key=self._refresh_key,
             now_s=self._clock_s(),
@@ -217,9 +218,14 @@ class SignIn:
         )
 
 
+def shown_user_agent(user_agent: str | None) -> str | None:
+    """What is kept of the header, for people to tell their sign-ins apart."""
+    return None if user_agent is None else "".join(filter(str.isprintable, user_agent))[:_USER_AGENT_CHARS_MAX]
+
+
 def signed_in(
     session: sessions.Session,
-    account: accounts.Account,
+    bearer: sign_ins.Bearer,
     *,
     issuer: Issuer,
     refresh_key: bytes,
@@ -229,10 +235,12 @@ def signed_in(
 ) -> SignedIn:
     """The tokens of a session, as it stands."""
     token = issuer.issue(
-        sub=account.id,
-        type="account",
-        roles=sorted(account.role_set),
-        name=account.name,
+        sub=bearer.subject,
+        type=bearer.type,
+        roles=bearer.roles,
+        name=bearer.name,
+        conversation=bearer.conversation,
+        department=bearer.department,
         sid=session.id,
         jti=token_id,
         now_s=now_s,

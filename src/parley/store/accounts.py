@@ -13,6 +13,8 @@ _PAGE = Query(
     select(*accounts.c).where(accounts.c.id > bindparam("after")).order_by(accounts.c.id).limit(bindparam("limit"))
 )
 
+_WITH_ROLE = Query(select(*accounts.c).where(accounts.c.roles.contains(bindparam("role"))).order_by(accounts.c.id))
+
 
 class AccountQueries(Rows):
     def account_by_username(self, username_key: str) -> Account | None:
@@ -20,3 +22,6 @@ class AccountQueries(Rows):
 
     def accounts_page(self, after: str | None, limit: int) -> Sequence[Account]:
         return self.select(Account, _PAGE, after=after or "", limit=limit)
+
+    def accounts_with_role(self, role: str) -> Sequence[Account]:
+        return self.select(Account, _WITH_ROLE, role=f'"{role}"')

@@ -11,8 +11,10 @@ from msgspec.structs import astuple, fields
 from sqlalchemy import Boolean, Select, Table, bindparam, delete, select
 
 from parley.domain.accounts import Account
+from parley.domain.departments import Department
 from parley.domain.messages import Message
 from parley.domain.ports import Row
+from parley.domain.replies import Reply
 from parley.domain.rooms import Ban, Member, Room
 from parley.domain.sessions import Session
 from parley.domain.tickets import Ticket
@@ -30,6 +32,8 @@ _REMOVE: Final = 4
 _OTHER_KEYS: Final[dict[type[Row], tuple[str, ...]]] = {
     Account: ("username_key",),
     Message: ("room", "sender", "client_id"),
+    Department: ("name_key",),
+    Reply: ("shortcut",),
 }
 #: What a writer that is alone may keep from one transaction to the next: few, small, and read by every command.
 _KEPT: Final = (Account, Room, Member, Ban)

@@ -17,11 +17,15 @@ from sqlalchemy import (
 )
 
 from parley.domain.accounts import Account
+from parley.domain.agents import Agent
 from parley.domain.audit import AuditEntry
+from parley.domain.conversations import Conversation, Visitor
+from parley.domain.departments import Department
 from parley.domain.log import Entry
 from parley.domain.messages import Message
 from parley.domain.ports import Row
 from parley.domain.receipts import Receipt
+from parley.domain.replies import Reply
 from parley.domain.revocation import Revocation
 from parley.domain.rooms import Ban, Member, Room
 from parley.domain.sessions import Session
@@ -67,6 +71,7 @@ sessions = Table(
     Column("expires_at_ms", BigInteger, nullable=False),
     Column("user_agent", TEXT),
     Column("address", TEXT),
+    Column("conversation", TEXT),
     Index(None, "subject", "id"),
 )
 
@@ -186,6 +191,70 @@ receipts = Table(
     sqlite_with_rowid=False,
 )
 
+departments = Table(
+    "departments",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    Column("name", TEXT, nullable=False),
+    Column("name_key", TEXT, unique=True, nullable=False),
+    Column("hours", TEXT, nullable=False),
+)
+
+replies = Table(
+    "replies",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    Column("shortcut", TEXT, unique=True, nullable=False),
+    Column("text", TEXT, nullable=False),
+)
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("subject", TEXT, primary_key=True),
+    Column("name", TEXT, nullable=False),
+    Column("capacity", BigInteger),
+    Column("away_at_ms", BigInteger),
+    Column("seen_at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("id", TEXT, ForeignKey("rooms.id"), primary_key=True),
+    Column("status", TEXT, nullable=False),
+    Column("department", TEXT, ForeignKey("departments.id")),
+    Column("visitor", TEXT, nullable=False),
+    Column("assignee", TEXT),
+    Column("assignee_name", TEXT),
+    Column("rating", BigInteger),
+    Column("blocked", Boolean, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("queued_at_ms", BigInteger, nullable=False),
+    Column("assigned_at_ms", BigInteger),
+    Column("closed_at_ms", BigInteger),
+    Column("last_message", TEXT),
+    Index(None, "status", "queued_at_ms", "id"),
+    Index(None, "assignee", "status"),
+    Index(None, "visitor"),
+    sqlite_with_rowid=False,
+)
+
+visitors = Table(
+    "visitors",
+    metadata,
+    Column("conversation", TEXT, ForeignKey("conversations.id"), primary_key=True),
+    Column("subject", TEXT, nullable=False),
+    Column("name", TEXT),
+    Column("email", TEXT),
+    Column("page", TEXT),
+    Column("verified", Boolean, nullable=False),
+    Column("identity", TEXT),
+    Column("comment", TEXT),
+    sqlite_with_rowid=False,
+)
+
 audit_entries = Table(
     "audit_entries",
     metadata,
@@ -235,5 +304,10 @@ TABLES: Final[dict[type[Row], Table]] = {
     Message: messages,
     Entry: events,
     Receipt: receipts,
+    Department: departments,
+    Reply: replies,
+    Agent: agents,
+    Conversation: conversations,
+    Visitor: visitors,
     AuditEntry: audit_entries,
 }

@@ -9,6 +9,9 @@ from typing import Any, Final, NamedTuple
 from msgspec.structs import fields
 
 from parley.domain.accounts import Account
+from parley.domain.beginnings import Begin, Start
+from parley.domain.conversations import NOTES, QUEUE, About, Conversation, Visitor
+from parley.domain.ids import is_reserved
 from parley.domain.messages import Message
 from parley.domain.params import Params
 from parley.domain.ports import Job
@@ -18,13 +21,24 @@ from parley.domain.sessions import Session
 from parley.domain.tickets import Ticket
 from parley.store.accounts import AccountQueries
 from parley.store.audit import AuditQueries
+from parley.store.conversations import ConversationQueries
+from parley.store.helpdesk import HelpdeskQueries
 from parley.store.messages import MessageQueries
 from parley.store.receipts import ReceiptQueries
 from parley.store.rooms import RoomQueries
 from parley.store.sessions import SessionQueries
 
 
-class Unit(RoomQueries, MessageQueries, ReceiptQueries, AccountQueries, SessionQueries, AuditQueries):
+class Unit(
+    RoomQueries,
+    MessageQueries,
+    ReceiptQueries,
+    AccountQueries,
+    SessionQueries,
+    AuditQueries,
+    ConversationQueries,
+    HelpdeskQueries,
+):
     """One transaction: implements `ports.Transaction`."""
 
 
@@ -39,12 +53,17 @@ class _Names(NamedTuple):
     account: bool
     session: bool
     digest: bool
+    reason: bool
     receipt: bool
+    about: bool
+    queue: bool
 
     @classmethod
     def of(cls, kind: type[Params]) -> "_Names":
         names = {field.name for field in fields(kind)}
-        return cls._make([*(name in names for name in cls._fields[:-1]), kind is Mark])
+        about = issubclass(kind, About)
+        queue = about or issubclass(kind, Start | Begin)
+        return cls._make([*(name in names for name in cls._fields[:-3]), kind is Mark, about, queue])
 
 
 _NAMES: Final[dict[type[Params], _Names]] = {}
@@ -76,6 +95,7 @@ def prefetch(unit: Unit, jobs: Sequence[Job]) -> None:
     receipts: set[tuple[str, str]] = set()
     sessions: set[str] = set()
     tickets: set[str] = set()
+    conversations: set[str] = set()
     for job in jobs:
         p = job.params
         names = _NAMES[type(p)]
@@ -92,12 +112,21 @@ def prefetch(unit: Unit, jobs: Sequence[Job]) -> None:
             sessions.add(p.session)
         if names.digest:
             tickets.add(p.digest)
+        if names.queue:
+            rooms.add(QUEUE)
+        if names.about:
+            room = p.conversation
+            if names.reason and p.reason:
+                rooms.add(room + NOTES)  # where the reason is told
         if room is None:
             continue
         rooms.add(room)
-        memberships.add((room, subject))
-        if names.subject:
-            memberships.add((room, p.subject))
+        if is_reserved(room):  # who is there is no matter of rows
+            conversations.add(room.removesuffix(NOTES))
+        else:
+            memberships.add((room, subject))
+            if names.subject:
+                memberships.add((room, p.subject))
         if names.client_id and p.client_id is not None:
             sent.add((room, subject, p.client_id))
         if names.receipt:
@@ -112,5 +141,7 @@ def prefetch(unit: Unit, jobs: Sequence[Job]) -> None:
         unit.asking(Ban, memberships),
         unit.asking(Account, accounts - accounts_locked),
         unit.asking(Receipt, receipts),
+        unit.asking(Conversation, conversations),
+        unit.asking(Visitor, conversations),
         unit.asking_sent(sent),
     )

@@ -3,14 +3,18 @@
 The steps themselves are `migrations/`, run by Alembic, which is loaded only when there is something to do.
 """
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec.structs import asdict
 from sqlalchemy import Connection, insert
 
+from parley.domain.conversations import QUEUE
+from parley.domain.rooms import Room
 from parley.store.problems import StoreProblem
-from parley.store.schema import meta
+from parley.store.schema import meta, rooms
 
 #: Every version that this program knows, oldest first: the revisions of `migrations/versions`.
 VERSIONS: Final = ("0001",)
@@ -56,6 +60,17 @@ def upgrade(connection: Connection, random_bytes: Callable[[int], bytes], found:
         connection.execute(
             insert(meta), [{"key": "epoch", "value": new_epoch(random_bytes)}, {"key": "probe", "value": ""}]
         )
+        # The room in which agents learn of every conversation: there before the first, so that they can wait for it.
+        queue = Room(
+            id=QUEUE,
+            kind="queue",
+            title=None,
+            visibility="private",
+            archived=False,
+            seq=0,
+            created_at_ms=time.time_ns() // 1_000_000,
+        )
+        connection.execute(insert(rooms), [asdict(queue)])
 
 
 def new_epoch(random_bytes: Callable[[int], bytes]) -> str:

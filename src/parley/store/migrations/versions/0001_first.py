@@ -105,6 +105,7 @@ def upgrade() -> None:
         Column("expires_at_ms", BigInteger, nullable=False),
         Column("user_agent", TEXT),
         Column("address", TEXT),
+        Column("conversation", TEXT),
         PrimaryKeyConstraint("id", name="pk_sessions"),
     )
     op.create_index("ix_sessions_subject_id", "sessions", ["subject", "id"])
@@ -182,5 +183,69 @@ def upgrade() -> None:
         Column("at_ms", BigInteger, nullable=False),
         ForeignKeyConstraint(["room"], ["rooms.id"], name="fk_receipts_room"),
         PrimaryKeyConstraint("room", "subject", name="pk_receipts"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "departments",
+        Column("id", TEXT, nullable=False),
+        Column("name", TEXT, nullable=False),
+        Column("name_key", TEXT, nullable=False),
+        Column("hours", TEXT, nullable=False),
+        PrimaryKeyConstraint("id", name="pk_departments"),
+        UniqueConstraint("name_key", name="uq_departments_name_key"),
+    )
+    op.create_table(
+        "replies",
+        Column("id", TEXT, nullable=False),
+        Column("shortcut", TEXT, nullable=False),
+        Column("text", TEXT, nullable=False),
+        PrimaryKeyConstraint("id", name="pk_replies"),
+        UniqueConstraint("shortcut", name="uq_replies_shortcut"),
+    )
+    op.create_table(
+        "agents",
+        Column("subject", TEXT, nullable=False),
+        Column("name", TEXT, nullable=False),
+        Column("capacity", BigInteger),
+        Column("away_at_ms", BigInteger),
+        Column("seen_at_ms", BigInteger, nullable=False),
+        PrimaryKeyConstraint("subject", name="pk_agents"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "conversations",
+        Column("id", TEXT, nullable=False),
+        Column("status", TEXT, nullable=False),
+        Column("department", TEXT),
+        Column("visitor", TEXT, nullable=False),
+        Column("assignee", TEXT),
+        Column("assignee_name", TEXT),
+        Column("rating", BigInteger),
+        Column("blocked", Boolean, nullable=False),
+        Column("created_at_ms", BigInteger, nullable=False),
+        Column("queued_at_ms", BigInteger, nullable=False),
+        Column("assigned_at_ms", BigInteger),
+        Column("closed_at_ms", BigInteger),
+        Column("last_message", TEXT),
+        ForeignKeyConstraint(["id"], ["rooms.id"], name="fk_conversations_id"),
+        ForeignKeyConstraint(["department"], ["departments.id"], name="fk_conversations_department"),
+        PrimaryKeyConstraint("id", name="pk_conversations"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_conversations_status_queued_at_ms_id", "conversations", ["status", "queued_at_ms", "id"])
+    op.create_index("ix_conversations_assignee_status", "conversations", ["assignee", "status"])
+    op.create_index("ix_conversations_visitor", "conversations", ["visitor"])
+    op.create_table(
+        "visitors",
+        Column("conversation", TEXT, nullable=False),
+        Column("subject", TEXT, nullable=False),
+        Column("name", TEXT),
+        Column("email", TEXT),
+        Column("page", TEXT),
+        Column("verified", Boolean, nullable=False),
+        Column("identity", TEXT),
+        Column("comment", TEXT),
+        ForeignKeyConstraint(["conversation"], ["conversations.id"], name="fk_visitors_conversation"),
+        PrimaryKeyConstraint("conversation", name="pk_visitors"),
         sqlite_with_rowid=False,
     )
