@@ -44,6 +44,11 @@ class Issuers:
         self._failures: dict[str, str | None] = {}
         self._waiting = 0
 
+    @property
+    def trusted(self) -> tuple[TrustedIssuer, ...]:
+        """The issuers, with the keys that they have now."""
+        return self._verifier.trusted_issuers
+
     def look(self) -> None:
         """Fetch what is too old, read the files that have changed. Call it every half second; it is cheap."""
         for iss, source in self._by_url.items():
@@ -114,14 +119,13 @@ class Issuers:
         self._replace(iss, keys, keys.unusable)
 
     def _replace(self, iss: str, keys: KeySet, unusable: tuple[str, ...]) -> None:
-        trusted = self._verifier.trusted_issuers
-        renewed = [dataclasses.replace(one, keys=keys) if one.issuer == iss else one for one in trusted]
+        renewed = [dataclasses.replace(one, keys=keys) if one.issuer == iss else one for one in self.trusted]
         self._verifier.replace(trusted_issuers=renewed)
         left_out = f"; left out: {'; '.join(unusable)}" if unusable else ""
         log.info("the issuer %s has %d keys%s", self._trusted(iss).name, len(keys), left_out)
 
     def _trusted(self, iss: str) -> TrustedIssuer:
-        return next(one for one in self._verifier.trusted_issuers if one.issuer == iss)
+        return next(one for one in self.trusted if one.issuer == iss)
 
 
 def _nothing() -> None:

@@ -32,6 +32,7 @@ from parley.tokens.keys import KeySet
 
 _NAME = re.compile(r"[a-z0-9-]{1,16}")
 _DERIVED_ID_BYTES: Final = 24
+_NAME_CHARS_MAX: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ class TrustedIssuer:
             sid=str(sid) if is_id(sid) else _derived_id(json.dumps(session)),
             type=self.type,
             roles=self.roles_of(claims),
-            name=claims.get("name", claims["sub"]),
+            name=_name_of(claims),
             grants=None if grants is None else Grants.parse(grants),
             nbf=claims.get("nbf"),
             exp_leeway_s=LEEWAY_S,
@@ -165,9 +166,15 @@ class TrustedIssuer:
         return IdentityClaims(
             iss=claims["iss"],
             sub=self.subject_of(claims),
-            name=claims.get("name", claims["sub"]),
+            name=_name_of(claims),
             email=email if is_text(email) and not is_denied else None,
         )
+
+
+def _name_of(claims: Mapping[str, Any]) -> str:
+    """What others see: bounded, without NUL, which no database takes; the issuer's subject where that is nothing."""
+    name: str = claims.get("name", "")
+    return name.replace("\0", "")[:_NAME_CHARS_MAX] or claims["sub"]
 
 
 def _reach(claims: Mapping[str, Any], path: str) -> Any:
