@@ -7,13 +7,14 @@ import asyncio
 import contextlib
 import gc
 import logging
+import math
 import os
 import secrets
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import uvicorn
@@ -23,24 +24,27 @@ from parley import __version__, logs
 from parley.config import Settings, SettingsError
 from parley.config.issuers import KeyFile, trusted_issuer
 from parley.delivery.bus import LocalBus
-from parley.delivery.hub import Hub
+from parley.delivery.hub import Hub, Subscription
 from parley.delivery.outbox import Turn
 from parley.delivery.presence import Presence
 from parley.delivery.signals import Signals
 from parley.dialects.native import Native
 from parley.dialects.socketio import SocketIo
-from parley.domain.events import Event
+from parley.domain.events import Change, Event, Signal
 from parley.domain.ids import IdSource
+from parley.domain.params import Params
 from parley.domain.ports import Decision, Job, Rules
-from parley.domain.principal import OPERATOR
+from parley.domain.principal import OPERATOR, Principal
 from parley.domain.replay import Missing
 from parley.domain.revocation import InForce
 from parley.metrics import Metrics
 from parley.service.admission import Admission
 from parley.service.door import Door
+from parley.service.helpdesk import Helpdesk
 from parley.service.issuers import Issuers
 from parley.service.limits import Buckets
 from parley.service.passwords import Passwords, hash_password
+from parley.service.queue import Queue
 from parley.service.refusals import Refusals
 from parley.service.sessions import Sessions
 from parley.service.sign_in import SignIn
@@ -165,12 +169,14 @@ class Server:
             server, watch, keys = self._build(loop, clock, store, bus)
             self.stop = server.stop
             watch.start(store.execute(InForce()).reply)
+            self.queue.start()
             following = loop.create_task(_follow(keys, self.issuers))
             gc.collect()
             gc.freeze()  # what is here now stays: keep the collector from walking it again and again
             await server.serve(sockets=[listener])
             following.cancel()
             watch.stop()
+            self.queue.stop()
         finally:
             listener.close()
             await asyncio.to_thread(store.close, DRAIN_S)
@@ -211,7 +217,7 @@ class Server:
         present = Presence(clock.monotonic_s)
         signals = Signals(hub, clock.monotonic_s, present.count)
         present.told = signals
-        hub.came, hub.left = present.came, present.left
+        hub.left = present.left
 
         revocations = RevocationSet()
         self.keys = keys = FollowedKeyring(
@@ -272,6 +278,37 @@ class Server:
         admission = Admission(verifier, self.issuers, store, tickets, clock.unix_s)
         refusal_file = RefusalFile(settings.data, lambda write: loop.run_in_executor(None, write))
         refusals = Refusals(refusal_file.keep, clock_ms=clock.unix_ms, clock_s=clock.monotonic_s)
+        beginnings = Buckets(limits.conversations_per_min / 60, math.ceil(limits.conversations_per_min))
+        helpdesk = Helpdesk(
+            store,
+            admission,
+            issuer=issuer,
+            refresh_key=keys.keyring.refresh_key,
+            guest_ttl_s=auth.guest_ttl,
+            refresh_ttl_s=auth.refresh_ttl,
+            beginnings=beginnings,
+            clock_s=clock.unix_s,
+            monotonic_s=clock.monotonic_s,
+            new_id=new_id,
+        )
+        self.queue = queue = Queue(
+            store,
+            hub,
+            lambda: connections,
+            return_after_s=settings.helpdesk.return_after,
+            schedule=wheel.schedule,
+            clock_s=clock.monotonic_s,
+            clock_ms=clock.unix_ms,
+        )
+
+        def came(subscription: Subscription) -> None:
+            present.came(subscription)
+            queue.came(subscription)
+
+        async def prepare(params: Params, principal: Principal) -> Params:
+            return await helpdesk.prepared(await sign_in.prepared(params, principal), principal)
+
+        hub.came = came
         door = Door(
             store,
             hub,
@@ -279,9 +316,11 @@ class Server:
             present,
             messages=Buckets(limits.messages_per_s, limits.messages_burst),
             guest_messages=Buckets(limits.guest_messages_per_s, limits.guest_messages_burst),
-            prepare=sign_in.prepared,
+            conversations=beginnings,
+            prepare=prepare,
             clock_s=clock.monotonic_s,
             connections_of=connections.count,
+            previews=settings.helpdesk.preview,
         )
         watch = Watch(
             store,
@@ -295,7 +334,12 @@ class Server:
             loop.call_later,
             clock.unix_ms,
         )
-        bus.receive(watch.received)
+
+        def received(events: Sequence[Event], changes: Sequence[Change], signals: Sequence[Signal]) -> None:
+            watch.received(events, changes, signals)
+            queue.received(events)
+
+        bus.receive(received)
         bad_tokens = Buckets(limits.bad_tokens_per_s, limits.bad_tokens_per_s)
         node = Node(
             door=door,
@@ -349,6 +393,7 @@ class Server:
                 sign_in=sign_in,
                 sessions=sessions,
                 tickets=tickets,
+                helpdesk=helpdesk,
                 jwks=lambda: keys.keyring.keyset.to_jwks(),
                 origins=origins,
                 addresses=addresses,

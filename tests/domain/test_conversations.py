@@ -73,7 +73,9 @@ class TestBeginning:
         assert made["visitor"]["name"] == "ada"
         assert stage.do(desk.ada, messages.Send(made["id"], "more"))["message"]["seq"] == 3
 
-    @pytest.mark.parametrize(("start", "field"), [({"department": "nowhere"}, "department"), ({"message": ""}, "text")])
+    @pytest.mark.parametrize(
+        ("start", "field"), [({"department": "nowhere"}, "department"), ({"message": ""}, "message")]
+    )
     def test_what_is_wrong_with_a_beginning_is_named(self, desk: Helpdesk, start: dict[str, Any], field: str) -> None:
         with pytest.raises(Refusal) as refused:
             desk.begin(**start)

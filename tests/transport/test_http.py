@@ -659,6 +659,7 @@ class TestBugs:
             "carriers": (),
             "bad_tokens": Buckets(0, 0),
             "refusals": None,
+            "helpdesk": None,
             "request_bytes_max": 1000,
             "clock_s": time.monotonic,
             "clock_ms": lambda: 0,

@@ -58,7 +58,7 @@ def subscribe(
         if not reply["complete"]:
             ended(reply)
             return
-        subscription = Subscription(reader, params.room, page.role)
+        subscription = Subscription(reader, params.room, page.role, privy=page.privy)
         onward = hub.finish(joining, subscription, reply["seq"], public=page.public)
         if onward is None:
             # The room moved on between the read and now, past what can be told from memory: read it all anew, so that
@@ -138,7 +138,7 @@ def follow(
         over()
 
     def take(page: Subscribed, joining: Any) -> None:
-        subscription.role = page.role
+        subscription.role, subscription.privy = page.role, page.privy
         give(page.reply["events"])
         if not page.reply["complete"]:
             hub.cancel(joining)

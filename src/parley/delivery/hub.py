@@ -48,18 +48,20 @@ class Reader(Protocol):
 
 
 class Subscription:
-    """One connection's place in one room. `role` is the reader's role there, None for one who is no member.
+    """One connection's place in one room. `role` is the reader's role there, None for one who is no member; `privy`
+    readers are also shown what only agents see.
 
     While it is held (see `Hub.hold`), `told` is the last event that was handed to the reader's socket; `follows` is
     what `catchup.follow` works through, None while nothing does.
     """
 
-    __slots__ = ("follows", "group", "live_after", "made_at_s", "reader", "role", "room", "told")
+    __slots__ = ("follows", "group", "live_after", "made_at_s", "privy", "reader", "role", "room", "told")
 
-    def __init__(self, reader: Reader, room: str, role: str | None) -> None:
+    def __init__(self, reader: Reader, room: str, role: str | None, *, privy: bool = False) -> None:
         self.reader = reader
         self.room = room
         self.role = role
+        self.privy = privy
         self.group: _Group | None = None
         self.live_after = 0
         self.made_at_s = 0.0
@@ -78,12 +80,13 @@ class Subscription:
 
 
 class _Group:
-    """The subscribers of a room that share one encoder."""
+    """The subscribers of a room that share one encoder, and are shown the same."""
 
-    __slots__ = ("congested", "encoder", "members", "pending", "stale", "writers")
+    __slots__ = ("congested", "encoder", "members", "pending", "privy", "stale", "writers")
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, *, privy: bool) -> None:
         self.encoder = encoder
+        self.privy = privy
         self.members: dict[Subscription, None] = {}
         self.congested: list[Subscription] = []
         self.writers: list[Callable[[bytes], None]] = []
@@ -135,7 +138,7 @@ class _Room:
         self.hub = hub
         self.id = room_id
         self.seq: int | None = None  # the last event given to the groups; None until a first read told the head
-        self.groups: dict[Encoder, _Group] = {}
+        self.groups: dict[tuple[Encoder, bool], _Group] = {}
         self.subscribers: dict[Reader, Subscription] = {}
         self.by_subject: dict[str, list[Subscription]] = {}
         self.joining: list[Joining] = []
@@ -167,19 +170,24 @@ class _Room:
         if change is not None:
             change(self, event)
         self.seq = event.seq
-        self._queue(lambda encoder: encoder.event(event))
+        self._queue(lambda group: group.encoder.event(event))
         if change is not None:
             self.hub.forget_if_idle(self)
 
-    def signal(self, signal: Signal) -> None:
+    def signal(self, signal: Signal | None, privy: Signal | None) -> None:
         if self.waiting and self.seq is not None:
             self._admit_waiting(self.seq + 1)
-        self._queue(lambda encoder: encoder.signal(signal))
 
-    def _queue(self, encode: Callable[[Encoder], bytes]) -> None:
-        for encoder, group in self.groups.items():
-            if group.members:
-                group.pending.append(encode(encoder))
+        def encode(group: _Group) -> bytes | None:
+            shown = privy if group.privy else signal
+            return None if shown is None else group.encoder.signal(shown)
+
+        self._queue(encode)
+
+    def _queue(self, encode: Callable[[_Group], bytes | None]) -> None:
+        for group in self.groups.values():
+            if group.members and (encoded := encode(group)) is not None:
+                group.pending.append(encoded)
                 if not self.marked:
                     self.marked = True
                     self.hub.turn.mark_room(self)
@@ -290,7 +298,7 @@ class _Room:
             group.stale = True
             subscription.group = None
             if not group.members:
-                del self.groups[group.encoder]
+                del self.groups[group.encoder, group.privy]
         elif subscription in self.waiting:
             self.waiting.remove(subscription)
 
@@ -307,10 +315,10 @@ class _Room:
         return [s for s in self.by_subject.get(_subject(event), ()) if s.live_after < event.seq]
 
     def _enlist(self, subscription: Subscription) -> None:
-        encoder = subscription.reader.encoder
-        group = self.groups.get(encoder)
+        encoder, privy = subscription.reader.encoder, subscription.privy
+        group = self.groups.get((encoder, privy))
         if group is None:
-            group = self.groups[encoder] = _Group(encoder)
+            group = self.groups[encoder, privy] = _Group(encoder, privy=privy)
         group.members[subscription] = None
         group.stale = True
         subscription.group = group
@@ -374,9 +382,14 @@ class Hub:
                 room.accept(event)
 
     def signal(self, signal: Signal) -> None:
-        room = self.rooms.get(signal.room)
+        self.signal_apart(signal, signal)
+
+    def signal_apart(self, signal: Signal | None, privy: Signal | None) -> None:
+        """Tell the readers of a room, and tell `privy` instead to those who are shown more; None is told nobody."""
+        either = privy or signal
+        room = None if either is None else self.rooms.get(either.room)
         if room is not None:
-            room.signal(signal)
+            room.signal(signal, privy)
 
     def heads(self) -> dict[str, int]:
         """The rooms that are read here, and the `seq` that each has reached: what the poll asks with."""

@@ -26,12 +26,16 @@ class Signals:
         self._typing: dict[str, dict[str, tuple[str, float, str | None]]] = {}
         self._started: dict[str, dict[str, dict[str, str]]] = {}
         self._stopped: dict[str, dict[str, dict[str, str]]] = {}
+        self._previews: dict[str, dict[str, dict[str, str]]] = {}
         self._receipts: dict[str, dict[str, Any]] = {}
         self._joined: dict[str, dict[str, str]] = {}
         self._left: dict[str, dict[str, str]] = {}
 
     def typing(self, room: str, subject: str, name: str, *, active: bool, text: str | None = None) -> None:
-        """Somebody began or ended typing; said again while it goes on."""
+        """Somebody began or ended typing; said again while it goes on. `text` is what they have typed so far.
+
+        It is shown to those who are privy (`Subscription.privy`), and to nobody else.
+        """
         here = self._typing.get(room)
         if not active:
             if here is not None and here.pop(subject, None) is not None:
@@ -43,6 +47,8 @@ class Signals:
             here = self._typing[room] = {}
         if subject not in here and self._stopped.get(room, {}).pop(subject, None) is None:
             self._started.setdefault(room, {})[subject] = {"subject": subject, "name": name}
+        if text is not None and (subject not in here or here[subject][2] != text):
+            self._previews.setdefault(room, {})[subject] = {"subject": subject, "name": name, "text": text}
         here[subject] = (name, self._clock_s() + TYPING_S, text)
 
     def sent(self, room: str, subject: str, name: str) -> None:
@@ -71,11 +77,15 @@ class Signals:
         """Tell each room what gathered since the last tick."""
         self._expire()
         at = rfc3339(now_ms)
-        for room in self._started.keys() | self._stopped.keys():
-            started = list(self._started.get(room, {}).values())
+        for room in self._started.keys() | self._stopped.keys() | self._previews.keys():
+            began, previews = self._started.get(room, {}), self._previews.get(room, {})
             stopped = list(self._stopped.get(room, {}).values())
-            if started or stopped:
-                self._hub.signal(Signal(room, "typing.changed", at, {"started": started, "stopped": stopped}))
+            plain = {"started": list(began.values()), "stopped": stopped}
+            shown = {"started": list({**began, **previews}.values()), "stopped": stopped}
+            self._hub.signal_apart(
+                Signal(room, "typing.changed", at, plain) if began or stopped else None,
+                Signal(room, "typing.changed", at, shown) if began or stopped or previews else None,
+            )
         for room in self._joined.keys() | self._left.keys():
             joined, left = self._joined.get(room, {}), self._left.get(room, {})
             if joined or left:
@@ -86,7 +96,7 @@ class Signals:
             many = self._present(room) > NAMED_MAX
             data = {"count": len(moved)} if many else {"receipts": list(moved.values())}
             self._hub.signal(Signal(room, "receipts.changed", at, data))
-        for gathered in (self._started, self._stopped, self._joined, self._left, self._receipts):
+        for gathered in (self._started, self._stopped, self._previews, self._joined, self._left, self._receipts):
             gathered.clear()
 
     def _expire(self) -> None:
@@ -100,6 +110,7 @@ class Signals:
                 del self._typing[room]
 
     def _stop(self, room: str, subject: str, name: str) -> None:
+        self._previews.get(room, {}).pop(subject, None)
         if self._started.get(room, {}).pop(subject, None) is None:
             self._stopped.setdefault(room, {})[subject] = {"subject": subject, "name": name}
 

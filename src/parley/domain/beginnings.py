@@ -108,7 +108,7 @@ def begin(tx: Transaction, p: Begin, who: Acting) -> Decision:
 def _begin(tx: Transaction, p: Start, who: Acting) -> Decision:
     assert isinstance(p, VerifiedStart) or p.identity is None, "an identity is verified before this"
     vouched = p.vouched if isinstance(p, VerifiedStart) else None
-    text = None if p.message is None else messages.checked_text(p.message, who)
+    text = None if p.message is None else messages.checked_text(p.message, who, field="message")
     department = None if p.department is None else departments.find(tx, p.department).id
     is_guest = who.principal.is_guest
     c = Conversation(

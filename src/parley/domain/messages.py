@@ -226,14 +226,14 @@ def list_messages(tx: Transaction, p: List, who: Acting) -> Decision:
     return Decision({"messages": [message_view(row) for row in rows], "complete": complete})
 
 
-def checked_text(text: str, who: Acting) -> str:
-    """The text in NFC. Raises: Refusal (`invalid_params` on `text`) where it is empty or too long."""
+def checked_text(text: str, who: Acting, *, field: str = "text") -> str:
+    """The text in NFC. Raises: Refusal (`invalid_params` on `field`) where it is empty or too long."""
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
     if not text:
-        raise invalid_params("text", "A message has a text.")
+        raise invalid_params(field, "A message has a text.")
     if len(text) > who.rules.message_chars:
-        raise invalid_params("text", f"A message has at most {who.rules.message_chars} characters.")
+        raise invalid_params(field, f"A message has at most {who.rules.message_chars} characters.")
     return text
 
 

@@ -21,6 +21,7 @@ from parley.domain.errors import Refusal
 from parley.domain.params import Params
 from parley.domain.ports import Decision, Job, Store
 from parley.domain.principal import Principal
+from parley.service.helpdesk import carries_identity
 from parley.service.limits import Buckets
 from parley.service.ordering import Ordering
 
@@ -34,7 +35,8 @@ _HASHES: Final = (accounts.Create, accounts.SetPassword)
 class Door:
     """`submit` for a connection, `ask` for a request over HTTP.
 
-    `prepare` hashes the passwords in a command's parameters, off the loop. `clock_s` is monotonic. `connections_of`
+    `prepare` hashes the passwords in a command's parameters, off the loop, and verifies the identities; `previews` says
+    whether agents see what visitors type. `clock_s` is monotonic. `connections_of`
     counts the live connections of a session.
     """
 
@@ -47,9 +49,11 @@ class Door:
         *,
         messages: Buckets,
         guest_messages: Buckets,
+        conversations: Buckets,
         prepare: Callable[[Params, Principal], Awaitable[Params]],
         clock_s: Callable[[], float],
         connections_of: Callable[[str], int],
+        previews: bool = True,
     ) -> None:
         self._store = store
         self._connections_of = connections_of
@@ -58,6 +62,8 @@ class Door:
         self._present = present
         self._messages = messages
         self._guest_messages = guest_messages
+        self._conversations = conversations
+        self._previews = previews
         self._prepare = prepare
         self._clock_s = clock_s
         self._preparing: set[asyncio.Task[None]] = set()
@@ -68,11 +74,11 @@ class Door:
         self, row: Command, params: Params, principal: Principal, ordering: Ordering, answered: Answered
     ) -> None:
         """Carry out one command in its connection's order. `answered` is called once, on the loop."""
-        if row.rate is not None and (wait_s := self._wait_s(principal)):
+        if row.rate is not None and (wait_s := self._wait_s(row, principal)):
             self._answer(row, answered, _rate_limited(wait_s))
             return
         writes = row.kind == "write"
-        hashes = isinstance(params, _HASHES)
+        prepares = isinstance(params, _HASHES) or carries_identity(params)
 
         def begin(over: Callable[[], None]) -> None:
             def done(outcome: Decision | BaseException) -> None:
@@ -82,15 +88,15 @@ class Door:
                 finally:
                     over()
 
-            if hashes:
+            if prepares:
                 self._begin_prepared(params, principal, done)
             elif writes:
                 self._store.write(Job(params, principal, done))
             else:
                 self._store.read(Job(params, principal, done))
 
-        # A hash is made before its command reaches the store: a write behind it would be there first.
-        ordering.run(begin, writes=writes, lane=getattr(params, "room", None) if writes else None, alone=hashes)
+        # A command is prepared before it reaches the store: a write behind it would be there first.
+        ordering.run(begin, writes=writes, lane=getattr(params, "room", None) if writes else None, alone=prepares)
 
     def subscribe(
         self,
@@ -126,7 +132,12 @@ class Door:
     def type(self, params: presence.TypingSet, principal: Principal) -> None:
         """`typing.set` of somebody known to be a member of the room."""
         self.outcomes["typing.set", "ok"] += 1
-        self._signals.typing(params.room, principal.subject, principal.name, active=params.active, text=params.text)
+        self._type(params, principal)
+
+    def _type(self, params: presence.TypingSet, principal: Principal) -> None:
+        # What is shown ahead is what visitors type, to agents; agents are not shown to each other.
+        text = params.text if self._previews and "agent" not in principal.roles else None
+        self._signals.typing(params.room, principal.subject, principal.name, active=params.active, text=text)
 
     async def ask(self, row: Command, params: Params, principal: Principal, ordering: Ordering) -> Any:
         """As `submit`, awaited. Raises: Refusal."""
@@ -153,9 +164,7 @@ class Door:
         if isinstance(outcome, Decision):
             result = outcome.reply
             if isinstance(params, presence.TypingSet):
-                self._signals.typing(
-                    params.room, principal.subject, principal.name, active=params.active, text=params.text
-                )
+                self._type(params, principal)
             elif isinstance(params, presence.PresenceList):
                 result = self._present.listed(params.room)
             elif isinstance(params, sessions.List):
@@ -187,7 +196,9 @@ class Door:
         self._preparing.add(task)
         task.add_done_callback(self._preparing.discard)
 
-    def _wait_s(self, principal: Principal) -> float:
+    def _wait_s(self, row: Command, principal: Principal) -> float:
+        if row.rate == "conversation":
+            return self._conversations.take(principal.subject, self._clock_s())
         buckets = self._guest_messages if principal.is_guest else self._messages
         return buckets.take(principal.subject, self._clock_s())
 

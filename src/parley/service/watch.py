@@ -75,6 +75,7 @@ class Watch:
         self._clock_ms = clock_ms
         self._stopped = False
         self._swept_at_ms = clock_ms()
+        self._lifted: dict[str, int] = {}  # since the last sweep; a repetition comes within seconds
         #: When the store last answered a poll, Unix milliseconds; None before the first.
         self.polled_at_ms: int | None = None
 
@@ -116,7 +117,13 @@ class Watch:
         if change.kind == "account":
             self._admission.forget(change.target)
             self._audience.rights_changed(change.target)
+        elif change.kind == "lift":
+            self._lifted[change.target] = change.at_ms
+            self._revocations.lift_conversation(change.target.partition(":")[2])
         elif change.kind == "revocation":
+            # Told by the bus and again by the poll: one that has been lifted since is over.
+            if change.at_ms < self._lifted.get(change.target, 0):
+                return
             before_ms, reason = change.detail["before_ms"], change.detail["reason"]
             self._revoke(change.target, before_ms, change.detail["until_ms"], reason)
             self._audience.revoked(change.target, before_ms=before_ms, reason=reason)
@@ -184,6 +191,7 @@ class Watch:
         if now_ms - self._swept_at_ms > SWEEP_INTERVAL_MS:
             self._swept_at_ms = now_ms
             self._revocations.forget_expired(now_ms / 1000)
+            self._lifted.clear()
             self._store.write(Job(Sweep(), OPERATOR, _swept))
 
 

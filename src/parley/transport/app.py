@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from parley.domain.errors import Refusal
 from parley.service.admission import Admission
 from parley.service.door import Door, incident
+from parley.service.helpdesk import Helpdesk
 from parley.service.limits import Buckets
 from parley.service.refusals import Refusals
 from parley.service.sessions import Sessions
@@ -31,6 +32,7 @@ from parley.service.tickets import Tickets
 from parley.transport import problems
 from parley.transport.addresses import Addresses, Network
 from parley.transport.auth import LIMIT_KEY, Auth
+from parley.transport.conversations import Conversations
 from parley.transport.health import Dependency, Health
 from parley.transport.http import Handlers
 from parley.transport.origins import Origins
@@ -80,6 +82,7 @@ class AppParts:
     sign_in: SignIn
     sessions: Sessions
     tickets: Tickets
+    helpdesk: Helpdesk
     jwks: Callable[[], Mapping[str, Any]]
     origins: Origins
     addresses: Addresses
@@ -112,6 +115,7 @@ def create_app(parts: AppParts) -> ASGIApp:
         clock_ms=parts.clock_ms,
     )
     auth = Auth(parts.sign_in, parts.sessions, parts.tickets, handlers.principal, parts.request_bytes_max)
+    conversations = Conversations(parts.helpdesk, handlers.bearer, parts.request_bytes_max)
     pages = Pages(parts.web, parts.origins)
     health = Health(parts.readiness, parts.metrics, parts.metrics_allow, parts.addresses)
     places: list[tuple[str, dict[str, Handler]]] = [
@@ -124,6 +128,7 @@ def create_app(parts: AppParts) -> ASGIApp:
         ("/auth/tickets", {"POST": auth.mint_ticket}),
         ("/.well-known/jwks.json", {"GET": handlers.jwks}),
         ("/rpc", {"POST": handlers.rpc}),
+        ("/conversations", {"POST": conversations.start}),
         ("/ws", {"GET": _upgrade_required}),
         ("/healthz", {"GET": health.healthz}),
         ("/readyz", {"GET": health.readyz}),

@@ -16,7 +16,7 @@ from parley.delivery.outbox import Outbox, Turn
 from parley.dialects.dialect import Ended, Request
 from parley.domain import presence, replay, sessions
 from parley.domain.errors import Refusal
-from parley.domain.ids import rfc3339
+from parley.domain.ids import is_reserved, rfc3339
 from parley.domain.principal import ROLES, Principal
 from parley.service.admission import Admission, refusal_of
 from parley.service.door import Door
@@ -501,6 +501,10 @@ class Connection:
         for subscription in list(self._subscriptions.values()):
             granted = principal.grants is None or principal.grants.allows("read", f"room:{subscription.room}")
             node.hub.reconsider(subscription, granted=granted)
+        if self._reads and any(is_reserved(room) for room in self._subscriptions):
+            # Who reads a room of the server's own kind is a matter of roles that the hub does not know: each read asks.
+            self._hand_over_nothing()
+            self._go_on()
 
     def _release(self) -> None:
         """End the hold: what was missed comes from the store, at the socket's own pace, and then what is new."""

@@ -82,6 +82,12 @@ class Handlers:
 
     async def principal(self, request: Request, endpoint: Endpoint = PLAIN) -> Principal:
         """Who asks. Raises: Refusal, of the credential; `rate_limited` where bad ones come too often from there."""
+        principal = await self.bearer(request, endpoint)
+        assert principal is not None, "an endpoint whose credential is not optional"
+        return principal
+
+    async def bearer(self, request: Request, endpoint: Endpoint) -> Principal | None:
+        """As `principal`, where nobody may ask too: None."""
         address, place = request.scope[LIMIT_KEY], request.url.path
         try:
             presented = find_credential(
@@ -93,7 +99,8 @@ class Handlers:
         except TokenRefused as refused:
             raise self._refusals.noted(refusal_of(refused), place=place, address=address) from None
         credential = presented.credential
-        assert credential is not None, "an endpoint whose credential is not optional"
+        if credential is None:
+            return None
         try:
             return await self._admitted(credential.secret)
         except Refusal as refusal:
