@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import connect
 
 from parley.tokens import AccessClaims, KeySet, RevocationSet, TicketStore, TokenRefused, Verifier
 from tests.libraries import library
@@ -30,12 +32,14 @@ class Place:
         verifier = Verifier(KeySet([KEY]), revocations=self.revocations)
         self.gate = SocketIOGate(self.sio, verifier, **{"clock": self.clock, "gone_within_s": 0.02, **rules})
         self.came: list[tuple[str, AccessClaims]] = []
+        self.after_admitting_s = 0.0
         self.url = ""
         self.sio.on("connect", self._connect)
         self.sio.on("say", self._say)
 
     async def _connect(self, sid: str, environ: dict[str, Any], auth: object) -> None:
         self.came.append((sid, await self.gate.connect(sid, environ, auth)))
+        await asyncio.sleep(self.after_admitting_s)
 
     async def _say(self, sid: str, text: str) -> str:
         try:
@@ -159,6 +163,21 @@ async def test_a_session_is_warned_and_renewed_in_place() -> None:
 async def test_little_time_left_is_said_once_the_client_is_connected() -> None:
     async with place() as here, client(here, auth={"token": here.token(ttl_s=20)}) as ada:
         assert (await ada.next())[0] == "session.expiring"
+
+
+async def test_a_handler_that_takes_its_time_is_not_overtaken_by_what_comes_after_it() -> None:
+    """Frame by frame: a client that is not connected yet may throw away what it hears."""
+    async with place() as here:
+        here.after_admitting_s = 0.1
+        url = here.url.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
+        async with connect(url) as raw:
+            assert str(await raw.recv()).startswith("0{")
+            await raw.send("40" + json.dumps({"token": here.token(ttl_s=20)}))
+            assert str(await raw.recv()).startswith('40{"sid"')
+            assert str(await raw.recv()).startswith('42["session.expiring"')
+            here.revocations.revoke_session("s-ada", until_s=here.clock() + 900)
+            assert str(await raw.recv()).startswith('42["session.closing"')
+            assert await raw.recv() == "41"
 
 
 async def test_a_token_of_somebody_else_does_not_renew() -> None:

@@ -87,6 +87,10 @@ async def test_a_ticket_opens_once(framework: str) -> None:
             assert await client.recv() == "ada: hello"
         async with connect(url) as client:
             assert await closed(client) == (4401, "ticket_invalid", [])
+        url = f"{door.url}?ticket={tickets.mint(claims, door.clock())}"
+        door.revocations.revoke_session(claims.sid, until_s=door.clock() + 900)
+        async with connect(url) as client:
+            assert await closed(client) == (4401, "token_revoked", [])
 
 
 async def test_a_bad_token_in_the_header_is_refused_by_http(framework: str) -> None:
@@ -190,6 +194,14 @@ async def test_a_socket_is_warned_and_renewed_in_place(framework: str) -> None:
 
 async def test_little_time_left_is_said_at_once(framework: str) -> None:
     async with opened(framework) as door, by_header(door, door.token(ttl_s=20)) as client:
+        assert (await received(client))["method"] == "session.expiring"
+
+
+async def test_a_renewal_by_a_shorter_token_is_warned_by_that_ones_end(framework: str) -> None:
+    async with opened(framework) as door, by_header(door, door.token(ttl_s=900)) as client:
+        await client.send("hello")
+        assert await client.recv() == "ada: hello"
+        assert "expires_at" in await ask(client, "session.refresh", token=door.token(ttl_s=20))
         assert (await received(client))["method"] == "session.expiring"
 
 

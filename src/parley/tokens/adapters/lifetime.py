@@ -79,6 +79,8 @@ class Lifetime:
         """
         claims = await self._gate.verify(Credential("token", token, "message"))
         require_same_bearer(self.claims, claims)
+        if self._is_over:
+            raise TokenRefused("token_expired")  # it came while the socket was being closed
         self.claims = claims
         self._is_warned = False
         self._released.set()
