@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from parley.dialects.graphql_documents import Documents
 from parley.domain.errors import Refusal
 from parley.service.admission import Admission
 from parley.service.door import Door, incident
@@ -33,6 +34,7 @@ from parley.transport import problems
 from parley.transport.addresses import Addresses, Network
 from parley.transport.auth import LIMIT_KEY, Auth
 from parley.transport.conversations import Conversations
+from parley.transport.graphql import GraphqlHandlers
 from parley.transport.health import Dependency, Health
 from parley.transport.http import Handlers
 from parley.transport.origins import Origins
@@ -96,6 +98,7 @@ class AppParts:
     metrics: Callable[[], bytes] = _no_metrics
     metrics_allow: Collection[Network] = ()
     access: Access = _log_access
+    documents: Documents = field(default_factory=Documents)
     #: What answers at `/socket.io/`, whatever the method.
     socketio: ASGIApp | None = None
     web: Traversable = field(default_factory=lambda: files("parley") / "web")
@@ -117,6 +120,9 @@ def create_app(parts: AppParts) -> ASGIApp:
     auth = Auth(parts.sign_in, parts.sessions, parts.tickets, handlers.principal, parts.request_bytes_max)
     conversations = Conversations(parts.helpdesk, handlers.bearer, parts.request_bytes_max)
     pages = Pages(parts.web, parts.origins)
+    graphql = GraphqlHandlers(
+        parts.door, pages, handlers.principal, parts.documents, parts.request_bytes_max, parts.clock_ms
+    )
     health = Health(parts.readiness, parts.metrics, parts.metrics_allow, parts.addresses)
     places: list[tuple[str, dict[str, Handler]]] = [
         ("/", {"GET": pages.chat}),
@@ -129,6 +135,7 @@ def create_app(parts: AppParts) -> ASGIApp:
         ("/.well-known/jwks.json", {"GET": handlers.jwks}),
         ("/rpc", {"POST": handlers.rpc}),
         ("/conversations", {"POST": conversations.start}),
+        ("/graphql", {"GET": graphql.get, "POST": graphql.post}),
         ("/ws", {"GET": _upgrade_required}),
         ("/healthz", {"GET": health.healthz}),
         ("/readyz", {"GET": health.readyz}),
