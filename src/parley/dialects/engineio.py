@@ -20,7 +20,9 @@ has not been polled goes out on the socket, before anything new, and HTTP is ove
 says anything else, goes, or takes too long is dropped, and the session polls on.
 
 **Closing.** A client's `1` ends the session; a poll that waits is answered with a noop. The server closes a WebSocket,
-or lets the client poll what is left, with `1` behind it. `TRANSITIONS` below has all of it.
+or lets the client poll what is left, and refuses the next poll: a client that is told `1` takes it for a farewell
+(Python's stays away; npm's acts on it before it has read what came with it). `1` is for who broke the protocol.
+`TRANSITIONS` below has all of it.
 """
 
 from binascii import Error as Base64Error
@@ -161,9 +163,9 @@ class Effect(Enum):
     PROBE = "`3probe`; a GET that waits is answered with a noop"
     SWITCH = "what was not polled goes out there, and all that follows"
     DROP = "the candidate is closed"
-    NOOP = "a GET that waits is answered with a noop"
+    NOOP = "a GET that waits is answered with a noop; the socket is closed"
     END = "a GET that waits is told `1`; the socket is closed"
-    FAREWELL = "what is left, and `1` behind it, waits for a GET"
+    FAREWELL = "what is left waits for a GET; where nothing is, one that waits is answered with a noop"
     IGNORE = "answered `ok`, unread"
     REFUSE = "400, or the newcomer is closed; the session goes on"
     REFUSE_AND_END = "400; a GET that waits is told `1`"
@@ -173,7 +175,7 @@ class Effect(Enum):
 _ENDINGS: Final[Mapping[Input, tuple[State, Effect]]] = {
     Input.CLOSE: (State.OVER, Effect.NOOP),
     Input.BROKEN: (State.OVER, Effect.END),
-    Input.SILENT: (State.OVER, Effect.END),
+    Input.SILENT: (State.OVER, Effect.NOOP),
 }
 _OVER_HTTP: Final[Mapping[Input, tuple[State, Effect]]] = {
     Input.SECOND_POLL: (State.OVER, Effect.REFUSE_AND_END),

@@ -407,7 +407,7 @@ class Session:
                 self._drop_candidate()
             case Effect.NOOP:
                 self._tell_poll(b"6")
-                self._end(1000, "")
+                self._end(*_ended_with(what, code, reason))
             case Effect.END | Effect.REFUSE_AND_END:
                 self._tell_poll(b"1")
                 self._end(*_ended_with(what, code, reason))
@@ -427,8 +427,11 @@ class Session:
 
     def _farewell(self) -> None:
         self._drop_candidate()
-        self._add(b"1")
         self._cancel_timer()
+        if not self._unpolled:
+            self._tell_poll(b"6")
+            self._forget()
+            return
         self._deadline = self._engine.clock() + FAREWELL_S
         self._timer = self._engine.call_at(self._deadline, self._late)
         if self._poll is not None and not self._poll.done():
@@ -447,7 +450,7 @@ class Session:
         self._drop_candidate()
         self._unpolled.clear()
         self._unpolled_bytes = 0
-        self._tell_poll(b"1")
+        self._tell_poll(b"6")
         self.write = _nowhere
         self.resume_reading()
         self._lose()
@@ -619,6 +622,11 @@ def _refused(effect: Effect) -> Refusal:
 
 
 def _ended_with(what: Input, code: int, reason: str) -> tuple[int, str]:
-    if what is Input.LEAVE:
-        return code, reason
-    return (1001, "ping timeout") if what is Input.SILENT else (4400, "bad_request")
+    match what:
+        case Input.LEAVE:
+            return code, reason
+        case Input.CLOSE:
+            return 1000, ""
+        case Input.SILENT:
+            return 1001, "ping timeout"
+    return 4400, "bad_request"
