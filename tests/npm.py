@@ -32,7 +32,8 @@ def node_modules() -> Path:
     need("node", "npm's programs run on it")
     lock = HERE / "package-lock.json"
     stamp = MODULES / ".installed"
-    with lock.open() as turn:
+    # A file of our own: npm replaces its lock file, and with it whatever lock was held on that.
+    with (HERE / ".npm-turn").open("w") as turn:
         # Test processes run beside each other; one installs, the others wait.
         fcntl.flock(turn, fcntl.LOCK_EX)
         if not stamp.exists() or stamp.read_bytes() != lock.read_bytes():
