@@ -3,16 +3,20 @@
 Decides nothing about the token and never shows it: its refusal is handed in, as the verifier gave it.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from parley.cli.terms import shown
+from parley.domain.errors import REFUSALS
 from parley.domain.ids import rfc3339
-from parley.tokens import JWS_BYTES_MAX, TokenRefused, parse_jws
+from parley.service.refusals import what_it_is
+from parley.tokens import TokenRefused, parse_jws
 from parley.tokens.jws import parse_json_object
 
 if TYPE_CHECKING:
-    from parley.config.settings import Auth
+    from parley.cli.verifying import Verdict
+    from parley.config.settings import Auth, ExternalIssuer
     from parley.store.keyring import Keyring
 
 #: What to do about each refusal.
@@ -28,79 +32,122 @@ _ADVICE: Final[Mapping[str, str]] = {
     "token_not_yet_valid": "Wait, or compare the clocks of the two machines.",
     "token_expired": "Get a new one: refresh, or sign in again.",
     "token_revoked": "Sign in again; a disabled account can't.",
+    "token_missing": "Send a token: in the header `Authorization: Bearer …`, or from a page as a subprotocol.",
+    "ambiguous_credentials": "Send one credential, by one carrier.",
+    "carrier_disabled": "Send the token by a carrier that is on, or switch this one on in PARLEY_AUTH__CARRIERS.",
+    "unsupported_subprotocol": "Offer the protocol's own subprotocol beside the one that carries the token.",
+    "ticket_invalid": "Get a new ticket from /auth/tickets for each connection, and use it within its 30 seconds.",
+    "subject_mismatch": "Renew with a token of the same bearer; for somebody else open another connection.",
+    "origin_denied": "If the page is yours, add its origin to PARLEY_ALLOWED_ORIGINS.",
 }
+_UNSIGNED: Final = frozenset(
+    {"token_malformed", "token_unsupported_algorithm", "token_unknown_key", "token_bad_signature"}
+)
 
 
-def explained(
-    token: str, refused: TokenRefused | None, keyring: "Keyring", auth: "Auth", *, now_s: float
-) -> Iterator[str]:
-    """The lines that say what `token` is, given what the verifier said of it."""
-    header, claims = _parts(token)
-    if header is None:
-        yield f"It is no JWT: {_instead(token)}."
-    else:
-        kind = "an access token" if str(header.get("typ", "")).lower() == "at+jwt" else "a JWT"
-        yield f"It is {kind}, {_said(header, 'alg')}, {_said(header, 'typ')}."
-        yield _key_line(header, refused, keyring)
-        yield from _claim_lines(claims or {}, auth, now_s)
+def explained(token: str, verdict: "Verdict", auth: "Auth", *, now_s: float) -> Iterator[str]:
+    """The lines that say what `token` is, and what would come of it now."""
+    refused = verdict.refused
+    code = None if refused is None else refused.code
+    yield from _token_lines(_parts(token), code, verdict.keyring, auth, now_s)
+    if verdict.claims is not None and verdict.claims.iss != auth.issuer:
+        claims = verdict.claims
+        roles = shown(", ".join(claims.roles)) or "none"
+        yield f"Here its bearer is {shown(claims.sub)}, of type {claims.type}, with the roles {roles}."
+    if verdict.trouble is not None:
+        yield f"Its issuer's keys can't be had: {shown(verdict.trouble)}."
     if refused is None:
         yield "It would be accepted now."
         return
-    facts = [f"claim {refused.claim}"] if refused.claim else []
-    facts += [f"by {_duration(refused.off_by_s)}"] if refused.off_by_s is not None else []
-    known = f" ({shown(', '.join(facts))})" if facts else ""
-    yield f"It would be refused: {refused.code}{known}. {refused.meaning}"
-    yield f"What to do: {_ADVICE[refused.code]}"
+    advice = _advice(refused.code, _parts(token), auth)
+    yield from _refusal_lines("It would be refused", refused.code, refused.meaning, refused.facts, advice)
 
 
-def _parts(token: str) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+def is_incident(text: str) -> bool:
+    """Whether it is the id of a refusal, which no token looks like."""
+    return re.fullmatch(r"[0-9a-f]{12}", text) is not None
+
+
+def retold(record: Mapping[str, Any], keyring: "Keyring", auth: "Auth") -> Iterator[str]:
+    """The lines that say what was refused, by its record (`service/refusals.py`)."""
+    code, at_ms = str(record["code"]), int(record["at_ms"])
+    where = f"{shown(str(record['place']))}, from the address {shown(str(record['address']))}"
+    yield f"On {rfc3339(at_ms)} something was refused at {where}."
+    carrier = record.get("carrier")
+    if carrier == "ticket":
+        yield "It brought a ticket."
+    elif carrier is not None:
+        yield f"It brought a token, by the carrier {shown(str(carrier))}."
+    elif code != "origin_denied":
+        yield "It brought no credential that was looked at."
+    if "header" in record or "instead" in record:
+        yield from _token_lines(record, code, keyring, auth, at_ms / 1000, words=("after that", "before that"))
+    _, meaning = REFUSALS.get(code, (0, ""))
+    yield from _refusal_lines("It was refused", code, meaning, record.get("facts", {}), _advice(code, record, auth))
+
+
+def _parts(token: str) -> dict[str, Any]:
+    """As a record has them, but whole."""
     try:
         jws = parse_jws(token)
-        return jws.header, parse_json_object(jws.payload)
+        return {"header": jws.header, "claims": parse_json_object(jws.payload)}
     except TokenRefused:
-        return None, None
+        return {"instead": what_it_is(token)}
 
 
-def _instead(token: str) -> str:
-    """What it is, when it can't be read as a JWT."""
-    parts = token.split(".")
-    if not token:
-        return "it is empty"
-    if token.lower().startswith(("bearer ", "bearer.")):
-        return "it begins with `Bearer`, which belongs to the header or the subprotocol, not to the token"
-    if token[0] in "\"'" or token[-1] in "\"'":
-        return "it is in quotes"
-    if any(character.isspace() for character in token):
-        return "there is space in it, perhaps from a line break when it was copied"
-    if len(token) > JWS_BYTES_MAX:
-        return f"it has {len(token)} characters, and more than {JWS_BYTES_MAX} are never read"
-    if len(parts) == 3 and parts[1].isdigit():
-        return "it looks like a refresh token of Parley's, which only /auth/refresh takes"
-    if len(parts) == 5:
-        return "it has five parts, like an encrypted token (JWE), which nobody here can read"
-    if len(parts) != 3:
-        return f"it has {len(parts)} part{'s' if len(parts) > 1 else ''} between its dots, and a JWT has three"
-    if any("=" in part or "+" in part or "/" in part for part in parts):
-        return "it is in base64 with padding or with + and /, and a JWT is in base64url without padding"
-    return (
-        "it has three parts, but they are not base64url of two JSON objects and a signature; it may be cut off, "
-        "name a member twice, or use `crit`"
-    )
+def _token_lines(
+    token: Mapping[str, Any],
+    code: str | None,
+    keyring: "Keyring",
+    auth: "Auth",
+    now_s: float,
+    words: tuple[str, str] = ("from now", "ago"),
+) -> Iterator[str]:
+    """What it is, who signed it and what it claims; `code` is that of its refusal, `words` are for times."""
+    header, claims = token.get("header"), token.get("claims", {})
+    if header is None:
+        yield f"It is no JWT: {shown(str(token.get('instead')))}."
+        return
+    kind = "an access token" if str(header.get("typ", "")).lower() == "at+jwt" else "a JWT"
+    yield f"It is {kind}, {_said(header, 'alg')}, {_said(header, 'typ')}."
+    yield _key_line(header, claims, code, keyring, auth)
+    yield from _claim_lines(claims, auth, now_s, words)
 
 
-def _key_line(header: Mapping[str, Any], refused: TokenRefused | None, keyring: "Keyring") -> str:
+def _advice(code: str, token: Mapping[str, Any], auth: "Auth") -> str:
+    if code == "token_unknown_key" and _issuer_of(token.get("claims", {}), auth) is not None:
+        return "Let its issuer publish the key, and name it in `kid`; its keys are fetched anew once a minute at most."
+    return _ADVICE.get(code, "Ask for a new one.")
+
+
+def _issuer_of(claims: Mapping[str, Any], auth: "Auth") -> "ExternalIssuer | None":
+    return next((one for one in auth.issuers if one.issuer == claims.get("iss")), None)
+
+
+def _refusal_lines(begin: str, code: str, meaning: str, facts: Mapping[str, Any], advice: str) -> Iterator[str]:
+    known = [f"{name} {shown(str(facts[name]))}" for name in ("claim", "carrier", "origin", "reason") if name in facts]
+    known += [f"by {_duration(facts['off_by_s'])}"] if "off_by_s" in facts else []
+    told = f" ({', '.join(known)})" if known else ""
+    yield f"{begin}: {code}{told}. {meaning}".rstrip()
+    yield f"What to do: {advice}"
+
+
+def _key_line(
+    header: Mapping[str, Any], claims: Mapping[str, Any], code: str | None, keyring: "Keyring", auth: "Auth"
+) -> str:
+    # Before the signature is checked nothing says that the key named has signed it.
+    verb = "It names" if code in _UNSIGNED else "It was signed by"
     kid = header.get("kid")
+    issuer = _issuer_of(claims, auth)
+    if issuer is not None and not any(file.kid == kid for file in keyring.files):
+        named = f"the key {shown(str(kid)[:80])}" if kid is not None else "a key without a name"
+        whose = f"of the external issuer {issuer.name}"
+        if code == "token_unknown_key":
+            return f"It names {named}, which is none {whose}, whose keys come from {_source(issuer)}."
+        return f"{verb} {named} {whose}."
     if kid is None:
         return "It names no key (no kid)."
     name = shown(str(kid)[:80])
-    # Before the signature is checked nothing says that the key named has signed it.
-    unsigned = refused is not None and refused.code in (
-        "token_malformed",
-        "token_unsupported_algorithm",
-        "token_unknown_key",
-        "token_bad_signature",
-    )
-    verb = "It names" if unsigned else "It was signed by"
     if kid == keyring.signing_key.kid:
         return f"{verb} our key {name}, the one that signs now."
     if kid in keyring.keyset:
@@ -110,17 +157,23 @@ def _key_line(header: Mapping[str, Any], refused: TokenRefused | None, keyring: 
     return f"It names the key {name}, which is none of ours."
 
 
-def _claim_lines(claims: Mapping[str, Any], auth: "Auth", now_s: float) -> Iterator[str]:
+def _source(issuer: "ExternalIssuer") -> str:
+    return str(issuer.jwks_url or issuer.jwks_file or issuer.secret_file)
+
+
+def _claim_lines(claims: Mapping[str, Any], auth: "Auth", now_s: float, words: tuple[str, str]) -> Iterator[str]:
     issuer, subject = claims.get("iss"), claims.get("sub")
-    whose = "us" if issuer == auth.issuer else _quoted(issuer)
+    is_ours = issuer == auth.issuer
+    whose = "us" if is_ours else _quoted(issuer)
     name = f", called {_quoted(claims['name'])}" if "name" in claims else ""
     yield f"It says that it is from {whose}, for {_quoted(subject)}{name}, to be used at {_quoted(claims.get('aud'))}."
-    roles = claims.get("roles")
-    listed = ", ".join(map(str, roles)) if isinstance(roles, list) else None
-    yield (
-        f"Its bearer is of type {_quoted(claims.get('type'))} with the roles {shown(listed) if listed else 'none'}; "
-        "the roles that count are those stored at the moment of use."
-    )
+    if is_ours or "type" in claims:
+        roles = claims.get("roles")
+        listed = shown(", ".join(map(str, roles))) if isinstance(roles, list) and roles else "none"
+        yield (
+            f"Its bearer is of type {_quoted(claims.get('type'))} with the roles {listed}; "
+            "the roles that count are those stored at the moment of use."
+        )
     if "conversation" in claims:
         yield f"It opens the conversation {_quoted(claims['conversation'])} alone."
     grants = claims.get("grants")
@@ -133,7 +186,7 @@ def _claim_lines(claims: Mapping[str, Any], auth: "Auth", now_s: float) -> Itera
     for claim, word in (("iat", "was issued"), ("nbf", "is valid"), ("exp", "expires")):
         at = claims.get(claim)
         if isinstance(at, int | float) and not isinstance(at, bool) and 0 <= at < 2**37:
-            when = f"{_duration(at - now_s)} from now" if at > now_s else f"{_duration(now_s - at)} ago"
+            when = f"{_duration(at - now_s)} {words[0]}" if at > now_s else f"{_duration(now_s - at)} {words[1]}"
             tense = "expired" if claim == "exp" and at <= now_s else word
             yield f"It {tense} at {rfc3339(int(at * 1000))}, {when}."
 

@@ -1,11 +1,11 @@
-"""`parley token …`: issue an access token by hand, verify one, say in words what one is.
+"""`parley token …`: issue an access token by hand, verify one, say in words what one is, revoke it.
 
 What is wrong with a token is decided by `parley.tokens`, by the very verifier that the server uses.
 """
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +13,7 @@ from parley.cli.terms import (
     Given,
     Noun,
     Problem,
+    checked,
     clock_ms,
     find_account,
     given,
@@ -22,8 +23,7 @@ from parley.cli.terms import (
 )
 
 if TYPE_CHECKING:
-    from parley.store import Store
-    from parley.tokens import RevocationSet
+    from parley.domain.revocation import Revoke, RevokeToken
 
 _ACTIONS = ("read", "send", "manage", "listen", "publish")
 
@@ -121,72 +121,94 @@ def verify(given: Given, token: str) -> None:
     """Print the token's claims as JSON; or the code of its refusal on standard error, with exit status 1."""
     import json
 
-    from parley.tokens import TokenRefused
-
-    try:
-        claims = _verified(given, read_token(token))
-    except TokenRefused as refused:
-        click.echo(refused.code, err=True)
-        raise SystemExit(1) from None
-    click.echo(json.dumps(claims, ensure_ascii=False, indent=2))
-
-
-def _verified(given: Given, token: str) -> dict[str, Any]:
-    """The payload of a token that the server would accept now. Raises: TokenRefused."""
-    from parley.domain.errors import Refusal
-    from parley.domain.principal import Principal
-    from parley.domain.sign_ins import Resolve
-    from parley.tokens import TokenRefused, Verifier, parse_jws
+    from parley.cli.verifying import judged
+    from parley.tokens import parse_jws
     from parley.tokens.jws import parse_json_object
 
-    auth = given.settings.auth
-    keyring = loaded_keyring(given.settings)
-    with opened_store(given.settings) as store:
-        verifier = Verifier(keyring.keyset, issuer=auth.issuer, audience=auth.audience, revocations=_revocations(store))
-        claims = verifier.verify(token, time.time())
-        try:
-            store.execute(Resolve(session=claims.sid), Principal.of(claims))
-        except Refusal as refusal:
-            if refusal.code != "token_revoked":
-                raise
-            raise TokenRefused("token_revoked", reason="disabled") from None
-    return parse_json_object(parse_jws(token).payload)
-
-
-def _revocations(store: "Store") -> "RevocationSet":
-    from parley.domain.revocation import InForce
-    from parley.tokens import RevocationSet
-
-    revoked = RevocationSet()
-    for row in store.execute(InForce()).reply:
-        kind, _, name = row.target.partition(":")
-        facts = {"until_s": row.until_ms / 1000, "reason": row.reason}
-        match kind:
-            case "token":
-                revoked.revoke_token(name, **facts)
-            case "session":
-                revoked.revoke_session(name, **facts)
-            case "conversation":
-                revoked.revoke_conversation(name, **facts)
-            case "subject":
-                revoked.revoke_subject(name, before_s=row.before_ms / 1000, **facts)
-    return revoked
+    text = read_token(token)
+    verdict = judged(given, text)
+    if verdict.refused is not None:
+        click.echo(verdict.refused.code, err=True)
+        raise SystemExit(1)
+    click.echo(json.dumps(parse_json_object(parse_jws(text).payload), ensure_ascii=False, indent=2))
 
 
 @token.command()
-@click.argument("token", metavar="TOKEN|-")
+@click.argument("token", metavar="TOKEN|ID|-")
 @given
 def explain(given: Given, token: str) -> None:
-    """Say what a token is, which key signed it, whether it would be refused, and what to do."""
-    from parley.cli.explain import explained
-    from parley.tokens import TokenRefused
+    """Say what a token is, which key signed it, whether it would be refused, and what to do.
+
+    ID is the incident of a refusal, as it stands in the log and in answers: then it says what came, and why not.
+    """
+    from parley.cli.explain import explained, is_incident, retold
 
     text = read_token(token)
-    keyring = loaded_keyring(given.settings)
-    refused: TokenRefused | None = None
-    try:
-        _verified(given, text)
-    except TokenRefused as refusal:
-        refused = refusal
-    for line in explained(text, refused, keyring, given.settings.auth, now_s=time.time()):
+    if is_incident(text):
+        from parley.store.refusals import find
+
+        record = find(given.settings.data, text)
+        if record is None:
+            raise Problem(
+                f"No refusal of {text} is kept here. It may be too old, of another node, or, where the answer was "
+                "`internal`, in the log."
+            )
+        lines = retold(record, loaded_keyring(given.settings), given.settings.auth)
+    else:
+        from parley.cli.verifying import judged
+
+        lines = explained(text, judged(given, text), given.settings.auth, now_s=time.time())
+    for line in lines:
         click.echo(line)
+
+
+@token.command()
+@click.argument("token", metavar="TOKEN|-", required=False)
+@click.option("--session", metavar="ID", help="A sign-in: its refresh token and all its access tokens.")
+@click.option("--subject", metavar="S", help="All sign-ins up to now of an account's username or id, or any subject.")
+@given
+def revoke(given: Given, token: str | None, session: str | None, subject: str | None) -> None:
+    """Revoke a token, a session or a subject: live sockets under it end within a second.
+
+    A refresh token counts for its session. A sign-in that comes later is not touched.
+    """
+    from parley.domain.revocation import Revoke, RevokeToken
+
+    if [token, session, subject].count(None) != 2:
+        raise click.UsageError("Name one: TOKEN, --session ID or --subject S.")
+    command: Revoke | RevokeToken | None
+    if token is not None:
+        command = _revocation_of(given, read_token(token))
+    else:
+        named = {"session": session} if session is not None else {"subject": subject}
+        command = checked(Revoke, **named)
+    if command is None:
+        return
+    with opened_store(given.settings) as store:
+        if isinstance(command, Revoke) and command.subject is not None:
+            account = find_account(store, command.subject)
+            command = Revoke(subject=command.subject if account is None else account.id)
+        store.execute(command)
+
+
+def _revocation_of(given: Given, token: str) -> "Revoke | RevokeToken | None":
+    """What revokes this token; None where nobody can use it any more. Raises: Problem for what is no token of ours."""
+    from parley.cli.verifying import judged
+    from parley.domain.errors import Refusal
+    from parley.domain.revocation import Revoke, RevokeToken
+    from parley.domain.sign_ins import used_refresh_token
+
+    keyring = loaded_keyring(given.settings)
+    try:
+        return Revoke(session=used_refresh_token(keyring.refresh_key, token)[0])
+    except Refusal:
+        pass  # then it is an access token
+    verdict = judged(given, token, revocations=False)
+    if verdict.claims is not None:
+        claims = verdict.claims
+        until_ms = int((claims.exp + claims.exp_leeway_s) * 1000)
+        return RevokeToken(token_id=claims.jti, subject=claims.sub, until_ms=until_ms)
+    assert verdict.refused is not None
+    if verdict.refused.code == "token_expired":
+        return None
+    raise Problem(f"It is not revoked, for nobody could use it: {verdict.refused.code}. {verdict.refused.meaning}")

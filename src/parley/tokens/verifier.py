@@ -15,6 +15,7 @@ from parley.tokens.claims import (
     EXTERNAL_REQUIRED,
     OWN_CLAIMS,
     OWN_REQUIRED,
+    REGISTERED_CLAIMS,
     AccessClaims,
     audience_of,
     own_claims,
@@ -169,9 +170,10 @@ class Verifier:
             kid = jws.kid if jws.kid is not None else external.default_kid
             check_signature(jws.naming(kid), external.keys, algorithms=external.accepted_algorithms)
             return external
-        require_forms(claims, OWN_CLAIMS)
         if external is None and issuer is not None and issuer != self.issuer:
+            require_forms(claims, REGISTERED_CLAIMS)  # a stranger's claims need not look like ours
             check_signature(jws, _NOBODY, algorithms=ALGORITHMS)
+        require_forms(claims, OWN_CLAIMS)
         check_signature(jws, trust.keys, algorithms=OWN_ALGORITHMS)
         return None
 
