@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, and_, bindparam, func, or_, select, update
+from sqlalchemy import BindParameter, and_, bindparam, func, null, or_, select, update
 
 from parley.domain.audit import AuditEntry
 from parley.domain.conversations import QUEUE, Conversation
@@ -113,7 +113,7 @@ _FORGET_IN_ROOM: Final = (
     ),
 )
 _FORGET_SESSIONS: Final = Query(
-    update(sessions).where(sessions.c.subject == _them).values(user_agent=None, address=None)
+    update(sessions).where(sessions.c.subject == _them).values(user_agent=null(), address=null())
 )
 _FORGOTTEN: Final[tuple[type[Row], ...]] = (Message, Entry, Session, AuditEntry)
 
