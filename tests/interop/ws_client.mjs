@@ -26,7 +26,11 @@ socket.on("message", (data, isBinary) => {
     else resolve(message.result);
   }
 });
-socket.on("close", (code) => process.exit(code === 1000 ? 0 : 1));
+socket.on("close", (code) => {
+  // Not process.exit: what was printed to a pipe may still be on its way.
+  process.exitCode = code === 1000 ? 0 : 1;
+  process.stdin.destroy();
+});
 socket.on("open", async () => {
   if (socket.protocol !== "parley.v1") throw new Error(`subprotocol ${socket.protocol}`);
   await call("room.subscribe", { room, after: 0 });

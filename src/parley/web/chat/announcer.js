@@ -14,6 +14,8 @@ export class Announcer {
   element = h("div", { class: "announcer" }, this.#words, this.#toast);
   /** @type {import("../parley.js").Message[]} */
   #burst = [];
+  /** The id of the message whose words stand there. @type {string|undefined} */
+  #said;
   /** @type {ReturnType<typeof setTimeout>|undefined} */
   #timer;
   /** @type {ReturnType<typeof setTimeout>|undefined} */
@@ -27,9 +29,16 @@ export class Announcer {
       const burst = this.#burst.splice(0);
       const last = burst.at(-1);
       if (!last) return;
+      this.#said = last.id;
       const words = `${last.sender.name}: ${last.text ?? ""}`;
       this.#words.textContent = burst.length === 1 ? words : `${burst.length} new messages. ${words}`;
     }, BURST_MS);
+  }
+
+  /** A message was edited or deleted: its old words must not stand anywhere. @param {import("../parley.js").Message} message */
+  forget(message) {
+    this.#burst = this.#burst.map((one) => (one.id === message.id ? message : one)).filter((one) => !one.deleted);
+    if (this.#said === message.id) this.#words.textContent = "";
   }
 
   clear() {

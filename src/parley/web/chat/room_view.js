@@ -159,7 +159,10 @@ export class RoomView {
       room.on("reset", () => void this.#open(room)),
       room.on("older", (items) => this.#log.addOlder(items)),
       room.on("newer", (items) => this.#newer(items)),
-      room.on("updated", (item) => this.#log.update(item)),
+      room.on("updated", (item) => {
+        this.#log.update(item);
+        this.#announcer.forget(item.message);
+      }),
       room.on("pending", () => this.#drawPending()),
       room.on("typing", () => this.#drawTyping()),
       room.on("people", () => this.#drawHead()),
