@@ -106,7 +106,7 @@ _ROWS: Final = (
     Command(
         "message.edit", messages.Edit, messages.edit, "write", "all", "message", "send", visitor=True, rate="message"
     ),
-    Command("message.delete", messages.Delete, messages.delete, "write", "account", "message", "manage"),
+    Command("message.delete", messages.Delete, messages.delete, "write", "account", "message", "manage", visitor=True),
     Command("message.get", messages.Get, messages.get, "read", "all", "message", "read", visitor=True),
     Command("message.list", messages.List, messages.list_messages, "read", "all", "room", "read", visitor=True),
     Command("receipt.mark", receipts.Mark, receipts.mark, "write", "all", "room", "send", visitor=True),

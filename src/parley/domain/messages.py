@@ -195,6 +195,8 @@ def edit(tx: Transaction, p: Edit, who: Acting) -> Decision:
 def delete(tx: Transaction, p: Delete, who: Acting) -> Decision:
     message = _readable_message(tx, p.message, who, "manage")
     access = readable(tx, message.room, who)
+    if who.principal.is_guest:
+        raise Refusal("forbidden", "A guest deletes nothing.")
     own = who.rules.delete_own and message.sender == who.subject
     if not own:
         access = moderated(tx, message.room, who)

@@ -15,7 +15,7 @@ def admit(row: Command, params: Params, who: Acting) -> None:
     principal = who.principal
     if principal.is_guest:
         if not row.visitor:
-            raise Refusal("not_found" if row.names else "forbidden")
+            raise Refusal("not_found" if row.names and not _names_its_own(row, params, who) else "forbidden")
     elif row.who == "admin" and not who.is_admin:
         raise Refusal("forbidden", "Only an admin may do this.")
     # Who may not read a conversation must not learn that there is one: there its noun says so, after asking that.
@@ -29,3 +29,10 @@ def admit(row: Command, params: Params, who: Acting) -> None:
         named: str | None = getattr(params, row.names, None) if row.names in ("room", "conversation") else None
         if named is not None and not grants.allows(row.action, "room:" + named):
             raise Refusal("forbidden", "This token does not grant that.")
+
+
+def _names_its_own(row: Command, params: Params, who: Acting) -> bool:
+    """Whether a guest names its own conversation and nobody else: what it may see, and not do, is forbidden to it."""
+    if row.names not in ("room", "conversation") or getattr(params, row.names) != who.principal.conversation:
+        return False
+    return getattr(params, "subject", who.subject) == who.subject

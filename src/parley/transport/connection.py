@@ -501,7 +501,7 @@ class Connection:
         for subscription in list(self._subscriptions.values()):
             granted = principal.grants is None or principal.grants.allows("read", f"room:{subscription.room}")
             node.hub.reconsider(subscription, granted=granted)
-        if self._reads and any(is_reserved(room) for room in self._subscriptions):
+        if self._reads and any(is_reserved(one.room) for one in self._subscriptions.values()):
             # Who reads a room of the server's own kind is a matter of roles that the hub does not know: each read asks.
             self._hand_over_nothing()
             self._go_on()
@@ -560,6 +560,8 @@ class Connection:
         params = request.params
         if isinstance(params, replay.Subscribe):
             self._subscribe(request, params, principal)
+        elif isinstance(params, replay.Unsubscribe) and principal.is_guest and params.room != principal.conversation:
+            self._answered(request, Refusal("not_found"))
         elif isinstance(params, replay.Unsubscribe):
             # In order with the subscription before it, which may still be reading, and with what was sent before it.
             self._ordering.run(functools.partial(self._unsubscribe, request, params.room), writes=True, alone=True)
