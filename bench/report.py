@@ -164,15 +164,16 @@ PAGE = """\
 What Parley costs, beside others on the same machine in the same minutes. `make bench` measures it again; numbers of one
 machine say little about another, the ratios say more.
 
-{machine}
+The machine: {machine} {quiet}
 The server runs on one core, the load generator on another; each measurement has a fresh server, and the servers take
 turns. A number is the median of {runs} runs, the spread goes from the least to the most, and a ratio is the median of
 the ratios within each run. CPU is all that the server's threads and children used, the kernel's work for them included.
 
 Parley runs as it ships (`parley serve`, SQLite with `synchronous=FULL`, a token checked at each handshake) with its
 limits off. **Its messages are durable**: a delivery is of a `message.send` that was decided, committed and then written
-to each subscriber, its sender included. The others store nothing: the C loop reads no JSON and checks no token; npm `ws`
-(with `jsonwebtoken`) and gorilla check one at the handshake, decode each message and encode it once.
+to each subscriber, its sender included. The others store nothing: the C loop reads no JSON and checks no token, and hands on
+frames as large as Parley's; npm `ws` (with `jsonwebtoken`) and gorilla check a token at the handshake, decode each
+message and encode it once, a quarter as large.
 
 ## What was promised
 
@@ -229,6 +230,7 @@ def page(results: Results, about: dict[str, str], runs: int) -> str:
     return PAGE.format(
         machine=f"{about['cores']} cores, {about['kernel']}, {about['architecture']}, CPython {about['python']}.",
         runs=runs,
+        quiet=f"Others used {results.others():.0%} of the two cores meanwhile.",
         promises=promises(results) or "Nothing was measured.",
         **{mode: "\n\n".join(parts[mode]) or "Not measured." for mode in ("fan", "talk", "handshake", "drop", "idle")},
     )

@@ -80,6 +80,8 @@ PLAIN = Speech(
     message=f'{{"type":"msg","room":"r1","body":"{TEXT}"}}',
     dropped='{"type":"typing","room":"r1","active":true,"body":"lorem ipsum dolor sit amet consectetur adipisci"}',
 )
+#: What the C loop hands on is as large as Parley's event with the same text: larger frames cost the kernel more.
+AS_LARGE = Speech(PLAIN.message.replace(TEXT, TEXT + " " * 356), path="/")
 #: As Parley ships, but for its limits.
 LIMITS_OFF = {
     f"PARLEY_LIMITS__{name}": "0"
@@ -103,7 +105,7 @@ SERVERS = {
             "Parley, one commit for each",
             command=(sys.executable, "{here}/one_commit_each.py", *SERVE[3:]),
         ),
-        Peer("floor", "C send() loop", ("{build}/floor", "{port}"), Speech(PLAIN.message, path="/")),
+        Peer("floor", "C send() loop", ("{build}/floor", "{port}"), AS_LARGE),
         Peer("ws", "npm ws", ("node", "{peers}/ws.mjs", "{port}"), PLAIN),
         Peer("ws-es256", "npm ws, ES256", ("node", "{peers}/ws.mjs", "{port}"), PLAIN, algorithm="ES256"),
         Peer("gorilla", "gorilla/websocket", ("{build}/gorilla", "{port}"), PLAIN),
