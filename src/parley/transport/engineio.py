@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 
 #: How long a WebSocket may be the candidate of an upgrade.
 UPGRADE_TIMEOUT_S: Final = 10.0
+#: How long a client's close waits for a poll that was sent at the same time, on another connection.
+CROSSING_S: Final = 0.05
+#: A ping that goes out this late gives its client the whole time again.
+LATE_S: Final = 0.02
 #: A timer that is this late was held up by more than a busy loop.
 PAUSED_S: Final = 1.0
 #: How long a closing session waits for the poll that takes what is left.
@@ -90,6 +94,7 @@ class Session:
 
     __slots__ = (
         "_candidate",
+        "_crossed",
         "_deadline",
         "_engine",
         "_heard_at_s",
@@ -122,6 +127,7 @@ class Session:
         self._heard_at_s = engine.clock()
         self._is_reading = True
         self._resumed: asyncio.Future[None] | None = None
+        self._crossed: asyncio.Future[None] | None = None
         # What was handed over and waits for a poll, as a payload's records; and the poll that takes it.
         self._unpolled: deque[bytes] = deque()
         self._unpolled_bytes = 0
@@ -293,6 +299,8 @@ class Session:
         if effect not in (Effect.WAIT, Effect.ANSWER):
             raise _refused(effect)
         poll = self._poll = asyncio.get_running_loop().create_future()
+        if self._crossed is not None and not self._crossed.done():
+            self._crossed.set_result(None)
         if self._unpolled:
             self._answer()
         elif self.state is not State.CLOSING and self._peer is not None:
@@ -324,6 +332,8 @@ class Session:
             for packet in engineio.decode_payload(body):
                 if not self.is_open:
                     break  # what is behind a close is not read
+                if packet.kind == engineio.CLOSE and self._poll is None:
+                    await self._crossing()
                 self._packet(packet)
         except Ended:
             self._take(Input.BROKEN)
@@ -335,6 +345,12 @@ class Session:
         if not self._is_reading and self.is_open:
             resumed = self._resumed = asyncio.get_running_loop().create_future()
             await resumed
+
+    async def _crossing(self) -> None:
+        """Let a poll come that is on its way: it is answered with a noop, and not refused."""
+        crossing = self._crossed = asyncio.get_running_loop().create_future()
+        await asyncio.wait((crossing,), timeout=CROSSING_S)
+        self._crossed = None
 
     def posted(self) -> None:
         """The POST is answered."""
@@ -511,11 +527,10 @@ class Session:
         if not self.is_open:
             return
         now_s = self._engine.clock()
-        # A process that was paused wakes up to its timers before what came meanwhile: then the wait begins anew.
-        was_paused = now_s - self._deadline > PAUSED_S
+        late_s = now_s - self._deadline
         if not self._is_pinged:
             self._is_pinged = True
-            if not was_paused:
+            if late_s < LATE_S:
                 now_s = self._deadline  # when it was due, so that a client that counts agrees
             if self._ws is not None:
                 try:
@@ -525,9 +540,11 @@ class Session:
             else:
                 self._add(b"2")
                 self._answer_soon()
-        elif self._is_reading and not was_paused:  # where we do not read, nobody can say that it is silent
+        elif self._is_reading and late_s < PAUSED_S:
             self._take(Input.SILENT)
             return
+        # Else the wait begins anew: where we do not read, nobody can say that it is silent; and a process that was
+        # paused wakes up to its timers before what came meanwhile.
         self._deadline = now_s + self._engine.ping_timeout_s
         self._timer = self._engine.call_at(self._deadline, self._due)
 
