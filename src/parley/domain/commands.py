@@ -12,6 +12,7 @@ from parley.domain import (
     agents,
     audit,
     beginnings,
+    conversation_rooms,
     conversations,
     departments,
     messages,
@@ -27,7 +28,7 @@ from parley.domain import (
 )
 from parley.domain.params import Params
 
-rooms.KINDS.update(conversations.KEPT)
+rooms.KINDS.update(conversation_rooms.KEPT)
 
 #: write: decided by the store's writer · read: decided on a reading connection · live: a read that admits, then done by
 #: the node (typing, presence) · connection: about the connection itself, so it needs one.

@@ -9,7 +9,8 @@ reopens it. Claiming what is closed, assigning, transferring and answering it ar
 The table below is all of that. A conversation is a room of the same id, so its messages, receipts and events are those
 of rooms; its notes are those of the room `<id>.notes`; what befalls any of them is told in the room `queue` too.
 
-How one begins is `beginnings.py`; reading is `transcripts.py`; what is known of the visitor, `visitors.py`.
+How one begins is `beginnings.py`; who may read and speak in its rooms, `conversation_rooms.py`; reading is
+`transcripts.py`; what is known of the visitor, `visitors.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ from parley.domain.events import Change, Event
 from parley.domain.ids import Id, Subject, rfc3339
 from parley.domain.params import Params, Reason
 from parley.domain.ports import Acting, Decision, Row, Transaction
-from parley.domain.rooms import Access, Kept, MemberView, Room, readable
+from parley.domain.rooms import Room, readable
 
 Status = Literal["queued", "open", "closed"]
 Act = Literal["claim", "assign", "transfer", "close", "reopen", "return", "visitor message", "agent message"]
@@ -254,72 +255,7 @@ _WHY: Final = {
 }
 
 
-# --- Who may read and speak there -------------------------------------------------------------------------------------
-
-
-def _access(tx: Transaction, room: Room, who: Acting) -> Access:
-    """Its visitor and every agent count as members; an admin reads."""
-    c = tx.get(Conversation, room.id)
-    if c is not None and c.visitor == who.subject:
-        return Access(room, None, "member", privy=who.is_agent)
-    return _access_of_agents(tx, room, who)
-
-
-def _access_of_agents(tx: Transaction, room: Room, who: Acting) -> Access:
-    if who.is_agent:
-        return Access(room, None, "member", privy=True)
-    if who.is_admin:
-        return Access(room, None)
-    raise Refusal("not_found")
-
-
-def _members(tx: Transaction, room: Room) -> list[MemberView]:
-    """The visitor, and the agent who has it: every other agent counts as one too, and is not told of."""
-    c = tx.get(Conversation, room.id)
-    person = tx.get(Visitor, room.id)
-    assert c is not None
-    assert person is not None
-    began = rfc3339(c.created_at_ms)
-    found = [MemberView(room.id, c.visitor, person.name or c.visitor, "member", began)]
-    if c.assignee is not None and c.assignee != c.visitor and c.assigned_at_ms is not None:
-        since = rfc3339(c.assigned_at_ms)
-        found.append(MemberView(room.id, c.assignee, c.assignee_name or c.assignee, "member", since))
-    return found
-
-
-def _all_agents(tx: Transaction, room: Room) -> list[MemberView]:
-    return [MemberView(room.id, a.subject, a.name, "member", None) for a in agents.everybody(tx)]
-
-
-def _speak(tx: Transaction, room: Room, who: Acting, message_id: str) -> Sequence[Event]:
-    c = tx.get(Conversation, room.id)
-    assert c is not None
-    by_visitor = c.visitor == who.subject
-    if by_visitor and c.blocked:
-        raise Refusal("forbidden", "This conversation is blocked.")
-    step = step_of(c, "visitor message" if by_visitor else "agent message")
-    if not by_visitor:
-        agents.touch(tx, who)
-    c.last_message = message_id
-    tx.save(c)
-    return [] if step is None else walk(tx, c, who, step)
-
-
-def _note(tx: Transaction, room: Room, who: Acting, message_id: str) -> Sequence[Event]:
-    agents.touch(tx, who)
-    return []
-
-
-def _nobody_speaks(tx: Transaction, room: Room, who: Acting, message_id: str) -> Sequence[Event]:
-    raise Refusal("forbidden", "The queue tells of conversations; nobody talks in it.")
-
-
-#: How rooms of these kinds are kept (`rooms.KINDS`).
-KEPT: Final[Mapping[str, Kept]] = {
-    KIND: Kept(_access, _members, _speak),
-    "notes": Kept(_access_of_agents, _all_agents, _note),
-    "queue": Kept(_access_of_agents, _all_agents, _nobody_speaks),
-}
+# --- Who may ----------------------------------------------------------------------------------------------------------
 
 
 def readable_conversation(tx: Transaction, conversation_id: str, who: Acting) -> Conversation:
