@@ -190,6 +190,36 @@ def is_revoked(node: Node, target: str) -> bool:
     return node.revocations.reason_for(own_claims(made)) is not None
 
 
+def blocked(node: Node) -> Change:
+    held = {"before_ms": node.clock_ms(), "until_ms": START_MS + 10**9, "reason": "spam"}
+    return node.change("revocation", "conversation:c-1", **held)
+
+
+def test_a_block_that_was_lifted_is_not_brought_back_by_the_poll(node: Node) -> None:
+    node.start()
+    node.told()
+    block = blocked(node)
+    node.loop.forward(0.05)
+    lift = node.change("lift", "conversation:c-1")
+    node.bus.publish([], [block, lift], [])
+    node.told()
+    assert not is_revoked(node, "conversation:c-1")
+    node.shelf.answer_poll(Moved({}, [block]))
+    assert node.told() == [], "who has come back since stays"
+    assert not is_revoked(node, "conversation:c-1")
+
+
+def test_a_block_that_came_back_is_not_lifted_by_the_poll(node: Node) -> None:
+    node.start()
+    lift = node.change("lift", "conversation:c-1")
+    node.loop.forward(0.05)
+    block = blocked(node)
+    node.bus.publish([], [lift, block], [])
+    node.told()
+    node.shelf.answer_poll(Moved({}, [lift]))
+    assert is_revoked(node, "conversation:c-1")
+
+
 def test_what_the_store_holds_at_the_start_is_in_force_from_the_start(node: Node) -> None:
     assert not is_revoked(node, "session:s")
     held = {"at_ms": START_MS, "before_ms": START_MS, "until_ms": START_MS + 60_000}

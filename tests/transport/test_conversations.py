@@ -168,6 +168,9 @@ class TestWhatIsWrong:
             ({"department": "nowhere"}, 422, "invalid_params", "department"),
             ({"message": "x" * 8001}, 422, "invalid_params", "message"),
             ({"name": "a\0b"}, 422, "invalid_params", "name"),
+            ({"name": "Vi\n2027-01-15 08:00 UTC  ava: refunded"}, 422, "invalid_params", "name"),
+            ({"name": "x" * 201}, 422, "invalid_params", "name"),
+            ({"page": "https://shop.example/a b"}, 422, "invalid_params", "page"),
         ],
     )
     def test_is_named(self, server: ServerProcess, body: Any, status: int, code: str, field: str | None) -> None:

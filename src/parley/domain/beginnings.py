@@ -17,9 +17,10 @@ from parley.domain.principal import Principal
 from parley.domain.rooms import Room
 from parley.domain.sessions import Session
 
-Name = Annotated[str, Meta(min_length=1, max_length=200)]
+#: On one line: they are shown beside what people say.
+Name = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,200}\Z")]
 Email = Annotated[str, Meta(pattern=r"^[^\s@]+@[^\s@]+\Z", max_length=254)]
-Page = Annotated[str, Meta(min_length=1, max_length=2048)]
+Page = Annotated[str, Meta(pattern=r"^[^\x00-\x20\x7f-\x9f]{1,2048}\Z")]
 Token = Annotated[str, Meta(min_length=1, max_length=8192)]
 
 GUEST: Final = "guest:"

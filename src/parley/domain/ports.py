@@ -57,8 +57,9 @@ class Transaction(Protocol):
         """Insert, or replace the row with the same key."""
 
     def remove(self, row: Row) -> None: ...
-    def load(self, kind: type[Row], keys: Collection[str]) -> None:
-        """Read many rows at once that will be asked for one by one."""
+    def load(self, kind: type[Row], keys: Collection[str], *, again: bool = False) -> None:
+        """Read many rows at once that will be asked for one by one; `again`, those that are known too: they may have
+        been read before they were locked."""
 
     # Queries, one group for each noun; pages are ascending and start behind `after`, unless they say otherwise.
     def rooms_page(

@@ -118,9 +118,11 @@ def erase(tx: Transaction, p: Erase, who: Acting) -> Decision:
     # Everybody locks rooms in the order of their ids, and the queue last: here too, before anything is written.
     rooms = {c.id: tx.get(Room, c.id) for c in found}
     tx.get(Room, conversations.QUEUE)
+    tx.load(Conversation, list(rooms), again=True)
     events: list[Event] = []
-    for c in found:
-        room = rooms[c.id]
+    for conversation, room in rooms.items():
+        c = tx.get(Conversation, conversation)
+        assert c is not None
         assert room is not None
         person = _person(tx, c)
         person.name = person.email = person.page = person.identity = person.comment = None

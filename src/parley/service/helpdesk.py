@@ -127,7 +127,7 @@ class Helpdesk:
         claims = await answer
         if isinstance(claims, Refusal):
             raise claims
-        name = claims.name.replace("\0", "").strip()[:_NAME_CHARS_MAX] or claims.sub
+        name = "".join(filter(str.isprintable, claims.name)).strip()[:_NAME_CHARS_MAX] or claims.sub
         email = claims.email
         if email is not None and ("\0" in email or "@" not in email or len(email) > _EMAIL_CHARS_MAX):
             email = None

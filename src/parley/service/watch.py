@@ -75,7 +75,8 @@ class Watch:
         self._clock_ms = clock_ms
         self._stopped = False
         self._swept_at_ms = clock_ms()
-        self._lifted: dict[str, int] = {}  # since the last sweep; a repetition comes within seconds
+        # When each conversation was last blocked or unblocked, since the last sweep: a repetition comes within seconds.
+        self._blocks: dict[str, int] = {}
         #: When the store last answered a poll, Unix milliseconds; None before the first.
         self.polled_at_ms: int | None = None
 
@@ -117,13 +118,11 @@ class Watch:
         if change.kind == "account":
             self._admission.forget(change.target)
             self._audience.rights_changed(change.target)
+        elif self._is_overtaken(change):
+            return
         elif change.kind == "lift":
-            self._lifted[change.target] = change.at_ms
             self._revocations.lift_conversation(change.target.partition(":")[2])
         elif change.kind == "revocation":
-            # Told by the bus and again by the poll: one that has been lifted since is over.
-            if change.at_ms < self._lifted.get(change.target, 0):
-                return
             before_ms, reason = change.detail["before_ms"], change.detail["reason"]
             self._revoke(change.target, before_ms, change.detail["until_ms"], reason)
             self._audience.revoked(change.target, before_ms=before_ms, reason=reason)
@@ -132,6 +131,15 @@ class Watch:
             since_s = (self._clock_ms() - change.at_ms - 1) / 1000
             subject, reason = change.detail["subject"], change.detail["reason"]
             self._hub.end(change.target, subject, reason, made_before_s=self._hub.clock_s() - since_s)
+
+    def _is_overtaken(self, change: Change) -> bool:
+        """Told by the bus and again by the poll: a block lifted since, or lifting one that came back, is over."""
+        if not change.target.startswith("conversation:"):
+            return False
+        if change.at_ms < self._blocks.get(change.target, 0):
+            return True
+        self._blocks[change.target] = change.at_ms
+        return False
 
     def _revoke(self, target: str, before_ms: int, until_ms: int, reason: str) -> None:
         kind, _, named = target.partition(":")
@@ -191,7 +199,7 @@ class Watch:
         if now_ms - self._swept_at_ms > SWEEP_INTERVAL_MS:
             self._swept_at_ms = now_ms
             self._revocations.forget_expired(now_ms / 1000)
-            self._lifted.clear()
+            self._blocks.clear()
             self._store.write(Job(Sweep(), OPERATOR, _swept))
 
 
