@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import secrets
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import uvicorn
@@ -149,20 +149,27 @@ def _json(members: list[bytes]) -> bytes:
     return b"[%b]" % b",".join(members)
 
 
-PEERS = {"/engine.io/": EngineEcho, "/socket.io/": Namespaces}
+PEERS: Mapping[str, Callable[[], EngineEcho]] = {"/engine.io/": EngineEcho, "/socket.io/": Namespaces}
 
 
 class Application:
-    """What is served: the upgrades by `decide`, the rest by `app`."""
+    """What is served: the upgrades by `decide`, the rest by `app`. `peers` gives each path its application."""
 
-    def __init__(self) -> None:
-        self.engines = {path: _engine() for path in PEERS}
-        routes = [Route(path, self._polling(path)) for path in PEERS]
+    def __init__(
+        self,
+        peers: Mapping[str, Callable[[], EngineEcho]] = PEERS,
+        *,
+        ping_interval_s: float = 0.3,
+        ping_timeout_s: float = 0.2,
+    ) -> None:
+        self.peers = peers
+        self.engines = {path: _engine(ping_interval_s, ping_timeout_s) for path in peers}
+        routes = [Route(path, self._polling(path)) for path in peers]
         self.app = Starlette(routes=routes, exception_handlers={Refusal: _refused})
 
     def _polling(self, path: str) -> Polling:
         async def admit(_: Request) -> EngineEcho:
-            return PEERS[path]()
+            return self.peers[path]()
 
         return Polling(self.engines[path], admit)
 
@@ -176,7 +183,7 @@ class Application:
             return
         try:
             sid = session_asked(request.query, "websocket")
-            session = engine.find(sid) if sid is not None else engine.session(PEERS[request.path]())
+            session = engine.find(sid) if sid is not None else engine.session(self.peers[request.path]())
             if session is None:
                 raise unknown_session()
         except Refusal as refusal:
@@ -186,10 +193,10 @@ class Application:
         respond(Accept(receiver or TurnedAway(4400, "bad_request"), message_bytes_max=PAYLOAD_BYTES_MAX))
 
 
-def _engine() -> Engine:
+def _engine(ping_interval_s: float, ping_timeout_s: float) -> Engine:
     return Engine(
-        ping_interval_s=0.3,
-        ping_timeout_s=0.2,
+        ping_interval_s=ping_interval_s,
+        ping_timeout_s=ping_timeout_s,
         payload_bytes_max=PAYLOAD_BYTES_MAX,
         clock=lambda: asyncio.get_running_loop().time(),
         call_at=lambda at_s, then: asyncio.get_running_loop().call_at(at_s, then),
