@@ -267,7 +267,7 @@ class Server:
             clock_s=clock.unix_s,
             new_id=new_id,
         )
-        connections = Connections(
+        self.connections = connections = Connections(
             total_max=limits.connections_total,
             pending_max=limits.pending_connections,
             pending_per_address=limits.pending_per_address,
@@ -370,7 +370,7 @@ class Server:
         addresses = Addresses(settings.trusted_proxies)
         native = Native()
         # Engine.IO tells its clients the times of its pings, and they count on them: without a ping of ours they leave.
-        engine = Engine(
+        self.engine = engine = Engine(
             ping_interval_s=limits.ping_interval or 25,
             ping_timeout_s=limits.ping_timeout or 20,
             payload_bytes_max=limits.request_bytes,
