@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from parley.domain import accounts, rooms
-from parley.domain.principal import Principal
+from parley.domain.errors import Refusal
+from parley.domain.principal import OPERATOR, Principal
 from parley.store import Store
 
 #: username -> (display name, role)
@@ -43,10 +44,13 @@ def furnish(store: Store, hash_password: Callable[[str], str]) -> None:
             )
         )
     owner, *others = people
-    if not any(room.id == ROOM for room in store.execute(rooms.List(), owner).reply["rooms"]):
+    try:
+        store.execute(rooms.Get(room=ROOM), OPERATOR)
+    except Refusal:
         store.execute(rooms.Create(room=ROOM, title="Lobby"), owner)
-    for person in others:
-        store.execute(rooms.Join(room=ROOM), person)
+        # Once only: whoever has left, was removed or banned since has been so for a reason.
+        for person in others:
+            store.execute(rooms.Join(room=ROOM), person)
 
 
 def welcome(url: str) -> str:

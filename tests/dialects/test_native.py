@@ -89,7 +89,7 @@ def test_a_result_is_answered_to_the_id_it_was_asked_with() -> None:
     assert answer(call("session.describe")) == {"jsonrpc": "2.0", "id": 1, "result": "done"}
 
 
-@pytest.mark.parametrize("given_id", [b"0", b"-7", b"12345678901234567890123", b'""', b'"a b\\u00e9"', b"null"])
+@pytest.mark.parametrize("given_id", [b"0", b"-7", b"9007199254740992", b'""', b'"a b\\u00e9"', b"null"])
 def test_an_id_comes_back_byte_for_byte(given_id: bytes) -> None:
     message = b'{"jsonrpc":"2.0","id":%b,"method":"session.describe"}' % given_id
     assert answers(message) == [b'{"jsonrpc":"2.0","id":%b,"result":"done"}' % given_id]
@@ -98,6 +98,13 @@ def test_an_id_comes_back_byte_for_byte(given_id: bytes) -> None:
 @pytest.mark.parametrize("given_id", [1.0, True, False, [1], {"a": 1}, 1e3])
 def test_an_id_of_any_other_kind_is_an_invalid_request(given_id: Any) -> None:
     assert error(call("session.describe", id=given_id)) == ("invalid_request", None)
+
+
+@pytest.mark.parametrize("given_id", [b"9007199254740993", b"12345678901234567890123", b'"a\\u0000b"', b'"\\udc00"'])
+def test_an_id_that_not_every_reader_can_hold_is_an_invalid_request(given_id: bytes) -> None:
+    message = b'{"jsonrpc":"2.0","id":%b,"method":"session.describe"}' % given_id
+    told = json.loads(answers(message)[0])
+    assert (told["error"]["data"]["code"], told["id"]) == ("invalid_request", None)
 
 
 def test_a_request_without_an_id_is_never_answered() -> None:

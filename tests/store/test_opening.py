@@ -164,6 +164,13 @@ class TestFiles:
 
 
 class TestBackup:
+    def test_a_backup_onto_the_database_itself_is_refused_and_leaves_it_alone(self, sqlite_url: str) -> None:
+        path = Path(sqlite_url.removeprefix("sqlite:///"))
+        before = path.stat().st_ino
+        with pytest.raises(StoreProblem, match="the database itself"):
+            backup_database(sqlite_url, path, random_bytes=os.urandom)
+        assert path.stat().st_ino == before
+
     def test_a_backup_beside_a_running_store_restores_into_a_new_epoch(self, sqlite_url: str, tmp_path: Path) -> None:
         stage = Stage(sqlite_url)
         stage.do(ADA, rooms.Create(room="hall"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from parley.cli.terms import Given, Noun, Problem, clock_ms, given, loaded_keyring
+from parley.cli.terms import Given, Noun, Problem, clock_ms, given, loaded_keyring, opened_store
 
 if TYPE_CHECKING:
     from parley.store.keyring import KeyFile
@@ -25,6 +25,8 @@ def key() -> None:
 @given
 def list_keys(given: Given) -> None:
     """List the keys: kid, algorithm, state and when it was made, separated by tabs."""
+    with opened_store(given.settings):
+        pass  # where the database is not upgraded, that is what is said first
     keyring = loaded_keyring(given.settings)
     signing = keyring.signing_key
     if not keyring.files:

@@ -156,7 +156,7 @@ def read_password(*, from_stdin: bool, file: Path | None, confirm: bool) -> str:
     elif sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True)
     else:
-        raise click.UsageError("Say where the password is: --password-stdin or --password-file F.")
+        raise click.UsageError("Say where the password is: --password-file F, or --password-stdin where there is one.")
     if not password:
         raise Problem("The password is empty.")
     return password

@@ -54,7 +54,8 @@ class _Batch:
 
 _envelope: Final = msgspec.json.Decoder(_Envelope)
 _array: Final = msgspec.json.Decoder(list[Raw])
-_ID = re.compile(rb'"|-?[0-9]+\Z|null\Z')
+# As parameters: no NUL, no lone surrogate, no number beyond what every reader can hold. Escapes are looked at below.
+_ID = re.compile(rb'"|-?[0-9]{1,16}\Z|null\Z')
 _NULL: Final = b"null"
 
 
@@ -114,7 +115,7 @@ class Native:
         request_id: bytes | None = None
         if envelope.id is not UNSET:
             request_id = bytes(envelope.id)
-            if _ID.match(request_id) is None:
+            if _ID.match(request_id) is None or not _is_plain(request_id):
                 wrong_id = Refusal("invalid_request", "An `id` is a string, an integer or null.")
                 return Request(None, None, wrong_id, id=_NULL, batch=batch)
         method = envelope.method
@@ -146,6 +147,7 @@ class Native:
             return _unanswerable(refusal, batch)
         found = value.get("id")
         usable = isinstance(found, str | int) and not isinstance(found, bool)
+        usable = usable and _ID.match(json.dumps(found).encode()) is not None and _is_plain(json.dumps(found).encode())
         request_id = json.dumps(found).encode() if usable else _NULL
         method = value.get("method")
         if not isinstance(method, str) or value.get("jsonrpc") != "2.0" or not (usable or found is None):
@@ -155,6 +157,13 @@ class Native:
         row = COMMANDS.get(method)
         answer_to = request_id if "id" in value else None
         return Request(row, None, bad if row else Refusal("unknown_command"), id=answer_to, batch=batch, method=method)
+
+
+def _is_plain(request_id: bytes) -> bool:
+    """Whether an `id` can be given back to any reader."""
+    if request_id[:1] != b'"':
+        return request_id == _NULL or abs(int(request_id)) <= 2**53
+    return b"\\u" not in request_id or bad_string(json.loads(request_id)) is None
 
 
 def _answer(request: Request, answer: bytes) -> bytes | None:

@@ -9,6 +9,8 @@ from msgspec import Struct
 
 from parley.tokens.claims import AccessClaims, Grants
 
+#: A display name that comes in a token may be anything; more of it than this is not shown.
+NAME_CHARS_MAX: Final = 200
 ROLES: Final = ("guest", "member", "agent", "admin")
 
 
@@ -41,7 +43,7 @@ class Principal(Struct, frozen=True):
         return cls(
             subject=claims.sub,
             type=claims.type,
-            name=claims.name or claims.sub,
+            name=(claims.name or claims.sub)[:NAME_CHARS_MAX],
             roles=frozenset(claims.roles),
             session=claims.sid,
             token_id=claims.jti,

@@ -114,6 +114,10 @@ class SQLite(Engine):
             connection.execute("UPDATE meta SET value = ? WHERE key = 'epoch'", (epoch,))
 
     def backup(self, path: Path, epoch: str) -> None:
+        live = Path(self.path)
+        for own in (live, live.with_name(live.name + "-wal"), live.with_name(live.name + "-shm")):
+            if path.exists() and own.exists() and path.samefile(own):
+                raise StoreProblem(f"{path} is the database itself: a backup goes into another file.")
         part = path.with_name(f"{path.name}.part")
         try:
             with contextlib.suppress(FileNotFoundError):
