@@ -13,6 +13,7 @@ import click
 
 from parley import __version__
 from parley.cli.accounts import account
+from parley.cli.check import check
 from parley.cli.database import db
 from parley.cli.keys import key
 from parley.cli.terms import (
@@ -41,6 +42,7 @@ parley.add_command(account)
 parley.add_command(token)
 parley.add_command(key)
 parley.add_command(db)
+parley.add_command(check)
 
 
 @parley.command()
