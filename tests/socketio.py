@@ -62,8 +62,13 @@ class SocketIoClient(NativeClient):
             self._packet(str(await self.socket.recv()))
             self._reading = asyncio.ensure_future(self._read_socket(self.socket))
             return
-        self.http = httpx2.AsyncClient(headers=headers, timeout=PATIENCE_S * 3)
+        self.http = httpx2.AsyncClient(
+            headers=headers, timeout=PATIENCE_S * 3, verify=False
+        )  # no TLS: no store of roots
         answer = await self.http.get(base + "&transport=polling")
+        if answer.status_code != 200:
+            await self.http.aclose()
+            self.http = None
         answer.raise_for_status()
         self._packet(answer.text)
         self._url = f"{url}/socket.io/?EIO=4&transport=polling&sid={self.engine['sid']}"
@@ -77,11 +82,19 @@ class SocketIoClient(NativeClient):
         )
         await socket.send("2probe")
         assert await socket.recv() == "3probe"
-        self._upgrading = asyncio.get_running_loop().create_future()
+        self.rest()
         await self._reading  # the poll that waited is answered, and no other begins
         await socket.send("5")
         self.socket = socket
         self._reading = asyncio.ensure_future(self._read_socket(socket))
+
+    def rest(self) -> None:
+        """Begin no poll after the one that waits."""
+        self._upgrading = asyncio.get_running_loop().create_future()
+
+    def poll_on(self) -> None:
+        self._upgrading = None
+        self._reading = asyncio.ensure_future(self._poll())
 
     async def _poll(self) -> None:
         assert self.http is not None
