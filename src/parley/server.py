@@ -407,6 +407,7 @@ class Server:
                 metrics=metrics.render,
                 metrics_allow=settings.metrics_allow,
                 access=logs.access,
+                widget_origins=settings.widget_origins,
                 socketio=Polling(
                     engine,
                     lambda request: handshake.poll(request, socketio, SOCKETIO_POLLING),

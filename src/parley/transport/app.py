@@ -101,6 +101,8 @@ class AppParts:
     documents: Documents = field(default_factory=Documents)
     #: What answers at `/socket.io/`, whatever the method.
     socketio: ASGIApp | None = None
+    #: Who may frame `/widget`.
+    widget_origins: Collection[str] = ()
     web: Traversable = field(default_factory=lambda: files("parley") / "web")
 
 
@@ -119,13 +121,16 @@ def create_app(parts: AppParts) -> ASGIApp:
     )
     auth = Auth(parts.sign_in, parts.sessions, parts.tickets, handlers.principal, parts.request_bytes_max)
     conversations = Conversations(parts.helpdesk, handlers.bearer, parts.request_bytes_max)
-    pages = Pages(parts.web, parts.origins)
+    pages = Pages(parts.web, parts.origins, parts.widget_origins)
     graphql = GraphqlHandlers(
         parts.door, pages, handlers.principal, parts.documents, parts.request_bytes_max, parts.clock_ms
     )
     health = Health(parts.readiness, parts.metrics, parts.metrics_allow, parts.addresses)
     places: list[tuple[str, dict[str, Handler]]] = [
         ("/", {"GET": pages.chat}),
+        ("/agent", {"GET": pages.agent}),
+        ("/widget", {"GET": pages.widget}),
+        ("/widget.js", {"GET": pages.widget_script}),
         ("/static/{path:path}", {"GET": pages.static}),
         ("/auth/login", {"POST": auth.login}),
         ("/auth/refresh", {"POST": auth.refresh}),

@@ -1,11 +1,13 @@
 """The pages and what they are made of: files of the package's `web/` folder, held in memory from the start.
 
-Serves them with a strict content policy, strong validators and gzip made once. Knows nothing of what a page does.
+Serves them with a strict content policy, strong validators and gzip made once, scripts without their comments. Knows
+nothing of what a page does.
 """
 
 import gzip
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from types import MappingProxyType
@@ -38,8 +40,12 @@ BYTES_MAX: Final = 16 * 1024 * 1024
 
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-    "connect-src {connect}; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "connect-src {connect}; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors {framers}"
 )
+
+
+#: Comments that have their lines to themselves: half of a module, which browsers need not load.
+_COMMENT: Final = re.compile(rb"^[ \t]*(?:/\*\*(?:(?!\*/).)*\*/|//[^\n]*)[ \t]*\n", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +60,14 @@ class Asset:
 
 
 class Pages:
-    """The files under `root`, read now. Raises: ValueError where they are more than BYTES_MAX."""
+    """The files under `root`, read now; `framers` are the origins whose pages may frame the widget, and nothing else.
 
-    def __init__(self, root: Traversable, origins: Origins) -> None:
+    Raises: ValueError where the files are more than BYTES_MAX.
+    """
+
+    def __init__(self, root: Traversable, origins: Origins, framers: Collection[str] = ()) -> None:
         self._origins = origins
+        self._framers = " ".join(framers)
         self._assets = _read(root)
 
     async def static(self, request: Request) -> Response:
@@ -68,18 +78,31 @@ class Pages:
         """`GET /`."""
         return self.answer(request, "chat/index.html")
 
-    def answer(self, request: Request, path: str) -> Response:
-        """One file, or 304 where the browser has it. Raises: Refusal (`not_found`)."""
+    async def agent(self, request: Request) -> Response:
+        """`GET /agent`."""
+        return self.answer(request, "console/index.html")
+
+    async def widget_script(self, request: Request) -> Response:
+        """`GET /widget.js`: what a site puts on its pages."""
+        return self.answer(request, "widget/widget.js")
+
+    async def widget(self, request: Request) -> Response:
+        """`GET /widget`: what that script frames."""
+        return self.answer(request, "widget/index.html", self._framers)
+
+    def answer(self, request: Request, path: str, framers: str = "") -> Response:
+        """One file, or 304 where the browser has it; none but `framers` may frame it. Raises: Refusal (`not_found`)."""
         asset = self._assets.get(path)
         if asset is None:
             raise Refusal("not_found", "There is nothing at this path.")
         body, etag = asset.body, asset.etag
         headers = {
             "Cache-Control": "no-cache",
-            "Content-Security-Policy": self._policy(request),
-            "X-Frame-Options": "DENY",
+            "Content-Security-Policy": self._policy(request, framers or "'none'"),
             "Cross-Origin-Opener-Policy": "same-origin",
         }
+        if not framers:  # this header knows no list of origins; the policy does
+            headers["X-Frame-Options"] = "DENY"
         if asset.body_gzip is not None:
             headers["Vary"] = "Accept-Encoding"
             if accepts_gzip(request.headers.getlist("accept-encoding")):
@@ -91,10 +114,10 @@ class Pages:
             return Response(status_code=304, headers=headers)
         return Response(body, headers=headers, media_type=asset.media_type)
 
-    def _policy(self, request: Request) -> str:
+    def _policy(self, request: Request, framers: str) -> str:
         # `'self'` covers a WebSocket of one's own origin in today's browsers; older ones need it by name.
         socket = self._origins.web_socket(request.headers.get("host"))
-        return _POLICY.format(connect=f"'self' {socket}" if socket else "'self'")
+        return _POLICY.format(connect=f"'self' {socket}" if socket else "'self'", framers=framers)
 
 
 def matches(if_none_match: list[str], etag: str) -> bool:
@@ -130,6 +153,8 @@ def _read(root: Traversable) -> dict[str, Asset]:
                 folders.append((f"{prefix}{entry.name}/", entry))
             elif (ending := entry.name.rpartition(".")[2]) in MEDIA_TYPES:
                 body = entry.read_bytes()
+                if ending == "js":
+                    body = _COMMENT.sub(b"", body)
                 left -= len(body)
                 if left < 0:
                     raise ValueError(f"the pages have more than {BYTES_MAX} bytes")

@@ -57,6 +57,7 @@ export { ParleyError, localStore, memoryStore };
  * @property {{username: string, password: string}} [signIn]
  * @property {"subprotocol"|"message"} [carrier] how the token reaches the socket
  * @property {import("./client/credentials.js").TokenStore} [store] for the refresh token
+ * @property {string} [session] another name for another sign-in beside the usual one: tabs share what has the same name
  * @property {Partial<Timing>} [timing]
  * @property {typeof WebSocket} [WebSocket]
  * @property {typeof fetch} [fetch]
@@ -121,7 +122,8 @@ export class Parley extends Emitter {
     super();
     this.#base = new URL(options.url ?? globalThis.location.origin).origin;
     const fetcher = options.fetch ?? globalThis.fetch.bind(globalThis);
-    this.#signIn = new SignIn(this.#base, options.store ?? localStore(`parley.session ${this.#base}`), fetcher);
+    const name = `${options.session ?? "parley.session"} ${this.#base}`;
+    this.#signIn = new SignIn(this.#base, options.store ?? localStore(name), fetcher, name);
     this.#signIn.onSignedOut = () => this.#finish("signed_out");
     if (options.token !== undefined) this.#credentials = fixedToken(options.token);
     else if (options.tokenCallback) this.#credentials = tokenCallback(options.tokenCallback);

@@ -109,12 +109,13 @@ export class SignIn {
    * @param {string} base origin of the server, `https://…`
    * @param {TokenStore} store
    * @param {typeof fetch} fetcher
+   * @param {string} name of the lock and the channel that tabs share
    */
-  constructor(base, store, fetcher) {
+  constructor(base, store, fetcher, name) {
     this.#base = base;
     this.#store = store;
     this.#fetch = fetcher;
-    this.#name = `parley.session ${base}`;
+    this.#name = name;
     this.#channel = typeof BroadcastChannel === "function" ? new BroadcastChannel(this.#name) : null;
     if (this.#channel) this.#channel.onmessage = ({ data }) => this.#hear(data);
     // Node would wait for the channel before it exits; browsers know no such thing.

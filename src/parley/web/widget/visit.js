@@ -1,0 +1,278 @@
+/**
+ * A visitor's one conversation: how it begins, goes on after a reload, and what is known of it. Draws nothing.
+ * What must survive a reload (the refresh token, the conversation's id, the draft, what is not sent) is kept in our own origin.
+ * @module
+ */
+
+import { Emitter } from "../client/emitter.js";
+import { fromHttp } from "../client/errors.js";
+import { Parley, ParleyError, localStore, randomId } from "../parley.js";
+
+/**
+ * @typedef {import("../parley.js").Message} Message
+ * @typedef {{client_id: string, text: string, code?: string}} Unsent
+ * @typedef {{id: string, status: "queued"|"open"|"closed", assignee_name: string|null, position?: number|null,
+ *   rating: number|null, preview?: boolean, visitor: {subject: string}}} Conversation
+ * @typedef {{room?: string, isAsked?: boolean, draft?: string, unsent?: Unsent[]}} Kept
+ * @typedef {{changed: null, message: Message, started: string, typing: string|null, over: "over"|"ended"}} VisitEvents
+ */
+
+const SESSION = "parley.guest";
+const KEPT = "parley.visit";
+/** A typed letter is told at most so often. */
+const TYPING_MS = 1_000;
+
+/** @extends {Emitter<VisitEvents>} */
+export class Visit extends Emitter {
+  /** @type {Conversation|null} */
+  conversation = null;
+  /** In order of `seq`. @type {Map<string, Message>} */
+  messages = new Map();
+  isLive = true;
+  /** @type {string|null} */
+  identity = null;
+
+  #page;
+  #department;
+  #store = localStore(SESSION);
+  #parley = new Parley({ store: this.#store, session: SESSION });
+  #keeping = localStore(KEPT);
+  /** @type {Kept} */
+  #kept = {};
+  /** @type {Set<string>} */
+  #typers = new Set();
+  #toldMs = 0;
+  /** @type {ReturnType<typeof setTimeout>|undefined} */
+  #typing;
+
+  /** @param {string|null} page @param {string|null} department */
+  constructor(page, department) {
+    super();
+    this.#page = page;
+    this.#department = department;
+    try {
+      this.#kept = JSON.parse(String(this.#keeping.get() ?? "{}"));
+    } catch {
+      // Not ours, or half written: begin anew.
+    }
+    this.#parley.on("state", ({ name, reason }) => {
+      this.isLive = name === "live" || name === "idle" || name === "connecting";
+      // Ended by the server, or nothing left to renew with: in both cases this conversation cannot go on here.
+      if (name === "ended" && reason !== "left" && reason !== "replaced") this.#forget("ended");
+      else if (name === "held") this.#forget("over");
+      else this.emit("changed", null);
+    });
+    addEventListener("online", () => this.#parley.nudge());
+    document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.#parley.nudge());
+  }
+
+  get unsent() {
+    return this.#kept.unsent ?? [];
+  }
+
+  get draft() {
+    return this.#kept.draft ?? "";
+  }
+
+  get isAsked() {
+    return this.#kept.isAsked ?? false;
+  }
+
+  get isBegun() {
+    return this.#kept.room !== undefined;
+  }
+
+  /** Go on where an earlier visit stopped, if there was one. */
+  async resume() {
+    if (!this.#kept.room) return;
+    if (!(await this.#parley.isSignInKept)) return this.#forget("over");
+    this.#follow(this.#kept.room);
+    for (const one of this.unsent) void this.#post(one);
+  }
+
+  /** @param {string} text */
+  say(text) {
+    const unsent = { client_id: randomId(), text };
+    this.#keep({ unsent: [...this.unsent, unsent], draft: "" });
+    this.#toldMs = 0;
+    clearTimeout(this.#typing);
+    void this.#post(unsent);
+  }
+
+  /** @param {Unsent} unsent */
+  retry(unsent) {
+    delete unsent.code;
+    this.emit("changed", null);
+    void this.#post(unsent);
+  }
+
+  /** @param {string} clientId */
+  drop(clientId) {
+    this.#keep({ unsent: this.unsent.filter(({ client_id: id }) => id !== clientId) });
+  }
+
+  /** @param {string} text what stands in the composer now */
+  write(text) {
+    this.#kept.draft = text;
+    this.#save();
+    clearTimeout(this.#typing);
+    const inMs = Math.max(0, this.#toldMs + TYPING_MS - Date.now());
+    this.#typing = setTimeout(() => {
+      this.#toldMs = Date.now();
+      const shown = this.conversation?.preview ? { text: text.slice(0, 500) } : {};
+      this.#call("typing.set", { active: text !== "", ...(text ? shown : {}) }, "room").catch(() => {});
+    }, inMs);
+  }
+
+  /** Name and email were asked for; either may be empty. @param {string} name @param {string} email */
+  async introduce(name, email) {
+    if (name || email) await this.#call("conversation.update", { ...(name && { name }), ...(email && { email }) });
+    this.#keep({ isAsked: true });
+  }
+
+  /** @param {number} score */
+  async rate(score) {
+    this.#know((await this.#call("conversation.rate", { score })).conversation);
+  }
+
+  /** @param {string} jwt */
+  async identify(jwt) {
+    this.identity = jwt;
+    if (this.#kept.room && this.#parley.state.name === "live") await this.#call("conversation.identify", { identity: jwt });
+  }
+
+  read() {
+    const last = [...this.messages.values()].at(-1);
+    if (last && this.#kept.room) this.#call("receipt.mark", { seq: last.seq }, "room").catch(() => {});
+  }
+
+  /** @param {string} method @param {object} params @param {"room"|"conversation"} [named] */
+  #call(method, params, named = "conversation") {
+    return this.#parley.call(method, { [named]: this.#kept.room, ...params });
+  }
+
+  /** @param {Unsent} unsent */
+  async #post(unsent) {
+    try {
+      if (this.#kept.room) await this.#parley.send(this.#kept.room, unsent.text, { client_id: unsent.client_id });
+      else if (unsent === this.unsent[0]) await this.#start(unsent);
+      else return; // It follows when the conversation has begun.
+      this.drop(unsent.client_id);
+    } catch (error) {
+      const code = error instanceof ParleyError ? error.code : "internal";
+      for (const one of this.#kept.room ? [unsent] : this.unsent) one.code = code;
+      this.#keep({});
+    }
+  }
+
+  /** @param {Unsent} first */
+  async #start(first) {
+    const body = { message: first.text, page: this.#page, department: this.#department, identity: this.identity };
+    const response = await fetch("/conversations", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(Object.fromEntries(Object.entries(body).filter(([, value]) => value))),
+    }).catch((error) => {
+      throw new ParleyError("connection_lost", 0, String(error));
+    });
+    if (!response.ok) throw await fromHttp(response);
+    const { conversation, refresh_token: refresh } = await response.json();
+    await this.#store.set(refresh);
+    this.drop(first.client_id);
+    this.#keep({ room: conversation.id });
+    this.#know(conversation);
+    this.emit("started", conversation.id);
+    this.#follow(conversation.id);
+    for (const one of this.unsent) void this.#post(one);
+  }
+
+  /** @param {string} room */
+  #follow(room) {
+    this.#parley.subscribe(
+      room,
+      {
+        event: (event) => this.#take(event),
+        signal: ({ type, data }) => this.#hear(type, data),
+        reset: () => {
+          this.messages.clear();
+          this.emit("changed", null);
+        },
+        live: () => void this.#look(),
+      },
+      { after: 0 },
+    );
+    this.#parley.connect().catch(() => {}); // `state` tells of it.
+  }
+
+  async #look() {
+    this.#know((await this.#call("conversation.get", {})).conversation);
+  }
+
+  /** @param {Conversation} conversation */
+  #know(conversation) {
+    // An event says less than an answer: what it leaves out stays.
+    this.conversation = { ...this.conversation, ...conversation };
+    this.emit("changed", null);
+  }
+
+  /** @param {import("../parley.js").Event} event */
+  #take({ type, data }) {
+    if (data.message) {
+      const message = /** @type {Message} */ (data.message);
+      const isNew = !this.messages.has(message.id);
+      this.messages.set(message.id, message);
+      if (message.client_id) this.#kept.unsent = this.unsent.filter(({ client_id: id }) => id !== message.client_id);
+      this.#save();
+      this.#typers.delete(message.sender.name);
+      this.emit("typing", [...this.#typers][0] ?? null);
+      if (isNew) this.emit("message", message);
+      this.emit("changed", null);
+    } else if (type.startsWith("conversation.")) {
+      const { position: _, ...told } = data.conversation;
+      this.#know(told);
+      if (told.status === "queued" && this.#parley.state.name === "live") this.#look().catch(() => {});
+    }
+  }
+
+  /** @param {string} type @param {any} data */
+  #hear(type, data) {
+    if (type === "queue.position" && this.conversation) {
+      this.#know({ ...this.conversation, position: data.position });
+    } else if (type === "typing.changed") {
+      const me = this.conversation?.visitor.subject;
+      for (const { subject, name } of data.started) if (subject !== me) this.#typers.add(name);
+      for (const { name } of data.stopped) this.#typers.delete(name);
+      this.emit("typing", [...this.#typers][0] ?? null);
+    }
+  }
+
+  /** @param {"over"|"ended"} why */
+  #forget(why) {
+    if (!this.#kept.room) return;
+    this.#kept = { draft: this.draft, unsent: this.unsent };
+    this.#save();
+    void this.#store.remove();
+    this.conversation = null;
+    this.messages.clear();
+    this.emit("over", why);
+    // The next message begins anew.
+    if (this.#parley.state.name !== "ended") this.#parley.disconnect();
+    for (const one of this.unsent) one.code = why;
+    this.emit("changed", null);
+  }
+
+  /** @param {Kept} more */
+  #keep(more) {
+    Object.assign(this.#kept, more);
+    this.#save();
+    this.emit("changed", null);
+  }
+
+  #save() {
+    try {
+      void this.#keeping.set(JSON.stringify(this.#kept));
+    } catch {
+      // Full: it lives as long as this page.
+    }
+  }
+}

@@ -1,0 +1,280 @@
+"""The widget on a page of another origin, under that page's strict policy, and what it costs."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.async_api import Browser, Page, Response, expect
+
+from tests.npm import node_modules
+from tests.serving import ServerProcess, native
+from tests.web.helpdesk import Shop, Visitor
+
+pytestmark = pytest.mark.anyio
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+KEPT = "JSON.stringify({ ...localStorage, ...sessionStorage, cookie: document.cookie })"
+WEIGHT_MAX = 30 * 1024
+
+OpenShop = Callable[..., Awaitable[Visitor]]
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Shop]:
+    with Shop().opened() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def server(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    settings: dict[str, Any] = {
+        "limits__conversations_per_min": 0,
+        "limits__guest_messages_per_s": 0,
+        "widget_origins": shop.url,
+    }
+    with ServerProcess(tmp_path_factory.mktemp("widget") / "data", "--demo", **settings) as running:
+        shop.chat = running.url
+        yield running
+
+
+@pytest.fixture
+async def open_shop(browser: Browser, server: ServerProcess, shop: Shop) -> AsyncIterator[OpenShop]:
+    """A browser profile of its own on the shop's page; what either policy refuses fails the test."""
+    contexts = []
+    faults: list[str] = []
+
+    async def opened(attributes: str = "", lang: str = "en", **options: Any) -> Visitor:
+        shop.attributes, shop.lang = attributes, lang
+        context = await browser.new_context(
+            **{"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", **options}
+        )
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        page = await context.new_page()
+        page.on("pageerror", lambda error: faults.append(f"uncaught: {error}"))
+        page.on(
+            "console",
+            lambda message: (
+                faults.append(message.text)
+                if message.type == "error" and not message.text.startswith(("Failed to load", "WebSocket connection"))
+                else None
+            ),
+        )
+        await page.goto(shop.url)
+        return Visitor(page)
+
+    yield opened
+    for context in contexts:
+        await context.close()
+    assert faults == []
+
+
+async def test_before_it_is_opened_there_is_one_request_and_nothing_kept(
+    open_shop: OpenShop, server: ServerProcess
+) -> None:
+    visitor = await open_shop()
+    page, asked = visitor.page, []
+    page.context.on("request", lambda request: asked.append(request.url))
+    await page.reload()
+    await expect(page.get_by_role("button", name="Open the chat")).to_be_visible()
+    await page.wait_for_load_state("networkidle")
+    assert [url for url in asked if url.startswith(server.url)] == [f"{server.url}/widget.js"]
+    assert await page.evaluate(KEPT) == '{"cookie":""}'
+    assert await page.context.cookies() == []
+    assert (await page.context.storage_state())["origins"] == []
+    assert await page.locator("iframe").count() == 0
+
+
+async def test_opened_it_weighs_under_30_kib_and_sets_no_cookie(open_shop: OpenShop, server: ServerProcess) -> None:
+    visitor = await open_shop()
+    answers: list[Response] = []
+    visitor.page.context.on("response", lambda one: answers.append(one))
+    await visitor.page.reload()
+    await visitor.open()
+    await visitor.page.wait_for_load_state("networkidle")
+    assert {urlsplit(one.url).netloc for one in answers} <= {
+        urlsplit(server.url).netloc,
+        urlsplit(visitor.page.url).netloc,
+    }
+    ours = [one for one in answers if one.url.startswith(server.url)]
+    weights = {urlsplit(one.url).path: (await one.request.sizes())["responseBodySize"] for one in ours}
+    assert len(weights) > 10
+    assert sum(weights.values()) < WEIGHT_MAX, weights
+    assert await visitor.page.context.cookies() == []
+
+
+async def test_a_visitor_begins_is_answered_reloads_and_sees_all_once(
+    open_shop: OpenShop, server: ServerProcess
+) -> None:
+    visitor = await open_shop()
+    await visitor.open()
+    async with native(server, server.login("agent")) as agent:
+        await agent.call("room.subscribe", room="queue")
+        await visitor.say("Does it whistle?")
+        queued = await agent.event("conversation.queued", "queue")
+        room = queued["data"]["conversation"]["id"]
+        assert queued["data"]["conversation"]["visitor"]["page"] == visitor.page.url
+        await expect(visitor.status).to_contain_text("in the queue")
+        await visitor.frame.get_by_label("Name").fill("Vi")
+        await visitor.frame.get_by_label("Email").fill("vi@example.org")
+        await visitor.frame.get_by_role("button", name="Save").click()
+        await expect(visitor.frame.get_by_label("Email")).to_have_count(0)
+        await agent.call("conversation.claim", conversation=room)
+        await expect(visitor.status).to_contain_text("is answering you")
+        await agent.call("room.subscribe", room=room)
+        await visitor.composer.press_sequentially("And in wh")
+        await agent.until(lambda one: "And in wh" in str(one))
+        await visitor.composer.fill("And in which colours?")
+        await agent.call("typing.set", room=room, active=True)
+        await expect(visitor.log).to_contain_text("is typing")
+        await visitor.composer.press("Enter")
+        await agent.until(lambda one: "which colours?" in str(one) and "message.created" in str(one))
+        await agent.call("message.send", room=room, text="It does, in blue: https://shop.example/blue")
+        await visitor.sees("Does it whistle?", "And in which colours?", "It does, in blue")
+        before = await visitor.texts()
+
+        await visitor.composer.fill("half a thou")
+        await visitor.page.reload()
+        await visitor.open()
+        await visitor.sees("It does, in blue")
+        assert await visitor.texts() == before
+        assert await visitor.composer.input_value() == "half a thou"
+        await expect(visitor.frame.get_by_label("Email")).to_have_count(0)  # asked once
+
+        await visitor.page.context.set_offline(True)
+        await agent.call("message.send", room=room, text="Shall I send one?")
+        await visitor.page.context.set_offline(False)
+        await visitor.say("Yes, please")
+        await visitor.sees("Shall I send one?", "Yes, please")
+
+        await agent.call("conversation.close", conversation=room)
+        await expect(visitor.status).to_contain_text("closed")
+        await visitor.frame.get_by_role("button", name="5 of 5").click()
+        rated = await agent.event("conversation.rated", "queue")
+        assert rated["data"]["conversation"]["rating"] == 5
+        await visitor.say("One more thing")
+        await agent.event("conversation.reopened", "queue")
+        await expect(visitor.status).to_contain_text("in the queue")
+
+
+async def test_a_second_tab_goes_on_in_the_same_conversation(open_shop: OpenShop, server: ServerProcess) -> None:
+    visitor = await open_shop()
+    await visitor.open()
+    await visitor.say("From the first tab")
+    await visitor.sees("From the first tab")
+    page = await visitor.page.context.new_page()
+    await page.goto(visitor.page.url)
+    other = Visitor(page)
+    await other.open()
+    await other.sees("From the first tab")
+    await other.say("From the second")
+    await visitor.sees("From the first tab", "From the second")
+
+
+async def test_while_it_is_closed_the_launcher_counts_and_escape_gives_the_focus_back(
+    open_shop: OpenShop, server: ServerProcess
+) -> None:
+    visitor = await open_shop()
+    await visitor.page.evaluate("() => { window.heard = []; parley.on('unread', (count) => heard.push(count)); }")
+    await visitor.open()
+    async with native(server, server.login("agent")) as agent:
+        await agent.call("room.subscribe", room="queue")
+        await visitor.say("Anybody?")
+        room = (await agent.event("conversation.queued", "queue"))["data"]["conversation"]["id"]
+        await visitor.sees("Anybody?")
+        await visitor.composer.press("Escape")
+        launcher = visitor.page.get_by_role("button", name="Open the chat")
+        await expect(launcher).to_be_focused()
+        await expect(visitor.page.locator("iframe")).to_be_hidden()
+        await agent.call("conversation.claim", conversation=room)
+        await agent.call("message.send", room=room, text="Yes, me")
+        await expect(visitor.page.get_by_role("button", name="Open the chat (1)")).to_be_visible()
+        assert await visitor.page.evaluate("heard") == [1]
+        await launcher.press("Enter")
+        await visitor.sees("Anybody?", "Yes, me")
+        await expect(visitor.composer).to_be_focused()
+        await agent.call("conversation.block", conversation=room, reason="spam")
+        await expect(visitor.status).to_contain_text("was ended")
+
+
+async def test_what_was_not_sent_stays_and_can_be_tried_again(open_shop: OpenShop) -> None:
+    visitor = await open_shop()
+    await visitor.open()
+    await visitor.page.context.route("**/conversations", lambda route: route.abort())
+    await visitor.say("Is this on?")
+    await expect(visitor.frame.get_by_role("alert")).to_contain_text("Not sent")
+    await visitor.page.context.unroute("**/conversations")
+    await visitor.frame.get_by_role("button", name="Try again").click()
+    await visitor.sees("Is this on?")
+
+
+async def test_only_the_named_origins_frame_it_and_no_other_page_of_ours_is_framed(
+    server: ServerProcess, shop: Shop, browser: Browser
+) -> None:
+    page = await browser.new_page()
+    answers = {path: await page.request.get(f"{server.url}{path}") for path in ("/widget", "/", "/widget.js")}
+    assert f"frame-ancestors {shop.url}" in answers["/widget"].headers["content-security-policy"]
+    assert "x-frame-options" not in answers["/widget"].headers
+    for path in ("/", "/widget.js"):
+        assert "frame-ancestors 'none'" in answers[path].headers["content-security-policy"]
+        assert answers[path].headers["x-frame-options"] == "DENY"
+    await page.close()
+
+
+async def violations(page: Page, frame_too: bool = True) -> list[str]:
+    axe = (node_modules() / "axe-core" / "axe.min.js").read_text()
+    found: list[str] = []
+    for frame in page.frames if frame_too else page.frames[:1]:
+        await frame.evaluate(axe)
+        found += await frame.evaluate(
+            """async (tags) => {
+              await Promise.allSettled(document.getAnimations({ subtree: true }).map((one) => one.finished));
+              const { violations } = await axe.run(document, {
+                runOnly: { type: "tag", values: tags }, iframes: false,
+              });
+              const node = ({ html, any }) => `${html.slice(0, 160)} ${any[0]?.message ?? ""}`;
+              return violations.map(({ id, nodes }) => `${id}: ${nodes.map(node).join(" | ")}`);
+            }""",
+            RULES,
+        )
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [{}, PHONE], ids=["wide", "phone"])
+async def test_the_widget_has_no_violation(
+    open_shop: OpenShop, server: ServerProcess, scheme: str, size: dict[str, Any]
+) -> None:
+    # A colour on which nothing could be read, were it taken as it is.
+    visitor = await open_shop('data-accent="#ffd400"', color_scheme=scheme, **size)
+    assert await violations(visitor.page) == []
+    await visitor.open()
+    assert await violations(visitor.page) == []
+    async with native(server, server.login("agent")) as agent:
+        await agent.call("room.subscribe", room="queue")
+        await visitor.say("Hello")
+        room = (await agent.event("conversation.queued", "queue"))["data"]["conversation"]["id"]
+        await agent.call("conversation.claim", conversation=room)
+        await agent.call("message.send", room=room, text="Good morning")
+        await visitor.sees("Hello", "Good morning")
+        assert await violations(visitor.page) == []
+        await agent.call("conversation.close", conversation=room)
+        await expect(visitor.frame.get_by_role("button", name="5 of 5")).to_be_visible()
+        assert await violations(visitor.page) == []
+    box = await visitor.page.locator("iframe").bounding_box()
+    assert box is not None
+    assert (box["width"], box["height"]) == ((390, 844) if size else (380, 620))
+
+
+async def test_it_speaks_german_and_arabic_from_right_to_left(open_shop: OpenShop) -> None:
+    german = await open_shop(lang="de")
+    await german.page.get_by_role("button", name="Chat öffnen").click()
+    await expect(german.composer).to_have_attribute("placeholder", "Ihre Nachricht")
+    arabic = await open_shop('data-lang="ar"')
+    await arabic.page.get_by_role("button", name="افتح الدردشة").click()
+    await expect(arabic.frame.locator("html")).to_have_attribute("dir", "rtl")
+    box = await arabic.page.locator("iframe").bounding_box()
+    assert box is not None
+    assert box["x"] < 100
