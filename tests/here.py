@@ -16,10 +16,11 @@ from parley.config import load
 from parley.server import Clock, Server
 from parley.store import Store
 from parley.tokens import Issuer
+from tests.graphql_client import graphql
 from tests.serving import PATIENCE_S, NativeClient
 from tests.socketio import Refused, Transport, socketio
 
-Door = Literal["native", "socketio-websocket", "socketio-polling", "socketio-upgrade"]
+Door = Literal["native", "graphql", "socketio-websocket", "socketio-polling", "socketio-upgrade"]
 #: Every way to a live connection, for `pytest.fixture(params=DOORS)`.
 DOORS: tuple[Door, ...] = get_args(Door)
 
@@ -92,6 +93,9 @@ class HereServer:
         """A client by the door that the test is told through: a story is the same by all of them."""
         if self.door == "native":
             async with self.native(token) as client:
+                yield client
+        elif self.door == "graphql":
+            async with graphql(self.url, token) as client:
                 yield client
         else:
             transport: Transport = self.door.removeprefix("socketio-")  # type: ignore[assignment]

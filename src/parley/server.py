@@ -28,6 +28,7 @@ from parley.delivery.hub import Hub, Subscription
 from parley.delivery.outbox import Turn
 from parley.delivery.presence import Presence
 from parley.delivery.signals import Signals
+from parley.dialects.graphql_documents import Documents
 from parley.dialects.native import Native
 from parley.dialects.socketio import SocketIo
 from parley.domain.events import Change, Event, Signal
@@ -55,12 +56,19 @@ from parley.store.keyring import FollowedKeyring, Keyring
 from parley.store.refusals import RefusalFile
 from parley.tokens import Issuer, RevocationSet, Verifier
 from parley.tokens.adapters.jwks_http import JwksSource
-from parley.tokens.bearer import NATIVE_SOCKET, SOCKETIO_POLLING, SOCKETIO_UPGRADE, credential_in_socketio_auth
+from parley.tokens.bearer import (
+    GRAPHQL_SOCKET,
+    NATIVE_SOCKET,
+    SOCKETIO_POLLING,
+    SOCKETIO_UPGRADE,
+    credential_in_socketio_auth,
+)
 from parley.transport.addresses import Addresses
 from parley.transport.app import AppParts, create_app
 from parley.transport.connection import Node, Timing
 from parley.transport.connections import Connections
 from parley.transport.engineio import Engine
+from parley.transport.graphql_socket import Sockets
 from parley.transport.handshake import Handshake, Place
 from parley.transport.health import Dependency, revocations
 from parley.transport.http_protocol import HttpProtocol
@@ -379,9 +387,15 @@ class Server:
             new_sid=lambda: secrets.token_urlsafe(18),
         )
         socketio = Place(SOCKETIO_UPGRADE, _socketio_wire(limits.request_bytes), engine)
+        documents = Documents()
+        graphql = Sockets(documents)
         handshake = Handshake(
             node,
-            {"/ws": Place(NATIVE_SOCKET, Wire(lambda: native, FramedEncoder(native))), "/socket.io/": socketio},
+            {
+                "/ws": Place(NATIVE_SOCKET, Wire(lambda: native, FramedEncoder(native))),
+                "/socket.io/": socketio,
+                "/graphql": Place(GRAPHQL_SOCKET, graphql.wire, connection=graphql.connection),
+            },
             origins,
             addresses,
             limits.request_bytes,
@@ -408,6 +422,7 @@ class Server:
                 metrics_allow=settings.metrics_allow,
                 access=logs.access,
                 widget_origins=settings.widget_origins,
+                documents=documents,
                 socketio=Polling(
                     engine,
                     lambda request: handshake.poll(request, socketio, SOCKETIO_POLLING),

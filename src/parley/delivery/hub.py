@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
-from parley.delivery.outbox import Outbox, Turn
+from parley.delivery.outbox import Place, Turn
 from parley.domain.events import Event, Signal
 
 log = logging.getLogger(__name__)
@@ -21,18 +21,35 @@ HEARD_MAX: Final = 1000
 
 
 class Encoder(Protocol):
-    """What a group of subscribers share: their dialect, and with it the frames. One object for each group of equals."""
+    """What a group of subscribers share: their dialect, and with it the frames. One object for each group of equals.
+
+    No bytes at all: these subscribers are not told of it.
+    """
 
     def event(self, event: Event) -> bytes: ...
     def signal(self, signal: Signal) -> bytes: ...
 
 
+class ReaderOutbox(Protocol):
+    """What the hub needs of an `Outbox`."""
+
+    @property
+    def congested(self) -> bool: ...
+    def put_events(self, frames: bytes, place: Place, before: int, *, asked: bool = False) -> None: ...
+    def withhold(self) -> None: ...
+    def next_page(self, read: Callable[[], None]) -> None: ...
+    def page_read(self) -> None: ...
+
+
 class Reader(Protocol):
     """What the hub needs of a connection."""
 
-    outbox: Outbox
-    write: Callable[[bytes], None]
-    encoder: Encoder
+    @property
+    def outbox(self) -> ReaderOutbox: ...
+    @property
+    def encoder(self) -> Encoder: ...
+    def write(self, data: bytes, /) -> None:
+        """Hand over what its encoder made, of one event or of several. May raise once the socket has gone."""
 
     @property
     def subject(self) -> str: ...
@@ -186,7 +203,7 @@ class _Room:
 
     def _queue(self, encode: Callable[[_Group], bytes | None]) -> None:
         for group in self.groups.values():
-            if group.members and (encoded := encode(group)) is not None:
+            if group.members and (encoded := encode(group)):
                 group.pending.append(encoded)
                 if not self.marked:
                     self.marked = True

@@ -67,10 +67,15 @@ class Dialect(Protocol):
         """The answer; None where none is due (a notification, a batch that still waits for others)."""
 
     def refused(self, request: Request, refusal: Refusal) -> bytes | None: ...
-    def event(self, event: Event) -> bytes: ...
-    def signal(self, signal: Signal) -> bytes: ...
     def notice(self, name: str, body: dict[str, Any]) -> bytes | None:
         """A session's own news: `session.expiring`, `subscription.ended`, `ping`, ...; None before it is open."""
 
     def goodbye(self, code: int) -> bytes | None:
         """The last message before a close with this code, where the dialect has one."""
+
+
+class Telling(Protocol):
+    """How a dialect tells events and signals, where it tells all its clients the same."""
+
+    def event(self, event: Event) -> bytes: ...
+    def signal(self, signal: Signal) -> bytes: ...

@@ -52,7 +52,9 @@ def asked_in(data: bytes) -> Asked:
     if not is_utf8(data):
         raise Refusal("parse_error")
     if depth(data) > DEPTH_MAX:
-        raise Refusal("invalid_request", f"Nesting goes {DEPTH_MAX} levels deep at most.")
+        raise Refusal(
+            "invalid_request", f"Nesting goes {DEPTH_MAX} levels deep at most.", bound="nesting", max=DEPTH_MAX
+        )
     try:
         return _asked.decode(data)
     except msgspec.ValidationError as wrong:

@@ -173,7 +173,7 @@ _SHAPES: Final[Mapping[str, Mapping[str, str]]] = {
     "Signal": {"room": "ID!", "type": "String!", "at": "String!", "data": "JSON!"},
     "SessionNotice": {
         "type": "String!",
-        "expiresAt": "String",
+        "expires_at": "String",
         "roles": "[String!]",
         "code": "Int",
         "reason": "String",

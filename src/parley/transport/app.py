@@ -76,7 +76,8 @@ def _no_metrics() -> bytes:
 class AppParts:
     """What the application is made of. `clock_s` is monotonic, `clock_ms` gives Unix milliseconds.
 
-    `bad_tokens` and `refusals` are shared with the handshake. `web` is the folder of the pages.
+    `bad_tokens` and `refusals` are shared with the handshake, `documents` with the GraphQL sockets. `web` is the folder
+    of the pages.
     """
 
     door: Door

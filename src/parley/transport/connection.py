@@ -429,7 +429,7 @@ class Connection:
         elif left_s > 0:
             if not self._warned:
                 self._warned = True
-                self.notice("session.expiring", {"expires_at": rfc3339(int(principal.expires_at_s * 1000))})
+                self.notice("session.expiring", expiring(principal))
             next_s = left_s
         elif left_s > -timing.grace_s:
             # Held: nothing is handed to the socket that its bearer may not read now; only a new token helps.
@@ -678,7 +678,8 @@ class Connection:
     def _too_slow(self) -> None:
         self._end(4420, "slow_consumer")
 
-    def _end(self, code: int, reason: str) -> None:
+    def _end(self, code: int, reason: str, said: tuple[int, str] | None = None) -> None:
+        """`said` is what the socket is closed with, where that is not the dialect's word for `code` and `reason`."""
         if self._closing or self._ws is None:
             return
         if code in _NO_LONGER_READS:
@@ -688,7 +689,7 @@ class Connection:
         if self._ws.is_polled:
             self.outbox.congested = False  # what is left waits for the last poll
         self.outbox.flush()
-        self._ws.close(code, reason)
+        self._ws.close(*(said or self._wire.closed_with(code, reason)))
 
     def _leave(self) -> None:
         """Read and be told nothing more. What the rooms have pending for it is written first."""
@@ -697,6 +698,11 @@ class Connection:
         subscriptions, self._subscriptions = self._subscriptions, {}
         for subscription in subscriptions.values():
             self._node.hub.unsubscribe(subscription)
+
+
+def expiring(principal: Principal) -> dict[str, Any]:
+    """The body of `session.expiring`."""
+    return {"expires_at": rfc3339(int(principal.expires_at_s * 1000))}
 
 
 class TurnedAway:

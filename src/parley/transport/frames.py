@@ -6,14 +6,22 @@ Final, unmasked, without extensions (§5.2). Frames that come in are `websocket`
 from collections.abc import Iterator
 
 
-def _frame(first: int, payload: bytes) -> bytes:
+def _header(first: int, size: int) -> bytes:
     """`first` is the first byte: fin and opcode."""
-    size = len(payload)
     if size < 126:
-        return bytes((first, size)) + payload
+        return bytes((first, size))
     if size < 65_536:
-        return bytes((first, 126)) + size.to_bytes(2, "big") + payload
-    return bytes((first, 127)) + size.to_bytes(8, "big") + payload
+        return bytes((first, 126)) + size.to_bytes(2, "big")
+    return bytes((first, 127)) + size.to_bytes(8, "big")
+
+
+def _frame(first: int, payload: bytes) -> bytes:
+    return _header(first, len(payload)) + payload
+
+
+def text_header(size: int) -> bytes:
+    """What stands before a text message of `size` bytes."""
+    return _header(0x81, size)
 
 
 def frame_text(payload: bytes) -> bytes:

@@ -36,11 +36,15 @@ _CLOSED_WITH: Final = {401: 4401, 403: 4403, 429: 4429, 503: 1013}
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A path that takes upgrades: which credentials it looks at, and what is spoken there, over which `engine`."""
+    """A path that takes upgrades: which credentials it looks at, and what is spoken there, over which `engine`.
+
+    `connection` makes a connection of a node, a wire, an address, a principal and its credential.
+    """
 
     endpoint: Endpoint
     wire: Wire
     engine: Engine | None = None
+    connection: Callable[..., Connection] = Connection
 
 
 class Handshake:
@@ -87,16 +91,17 @@ class Handshake:
             return
         credential = presented.credential
         if credential is None:
-            self._accept(respond, place, presented, Connection(node, place.wire, address, None))
+            self._accept(respond, place, presented, place.connection(node, place.wire, address, None))
             return
 
         def admitted(outcome: Principal | BaseException) -> None:
             if isinstance(outcome, Principal):
-                connection = Connection(node, place.wire, address, outcome, credential)
+                connection = place.connection(node, place.wire, address, outcome, credential)
                 self._accept(respond, place, presented, connection)
             else:
                 refusal = outcome if isinstance(outcome, Refusal) else Refusal("unavailable")
-                self._refuse_credential(respond, presented, self._counted(refusal, request.path, address, credential))
+                counted = self._counted(refusal, request.path, address, credential)
+                self._refuse_credential(respond, place, presented, counted)
 
         self._admit(credential, admitted)
 
@@ -185,12 +190,12 @@ class Handshake:
         receiver: Receiver = connection if place.engine is None else place.engine.session(connection)
         respond(Accept(receiver, presented.subprotocol, self._request_bytes_max))
 
-    def _refuse_credential(self, respond: Respond, presented: Presented, bad: Refusal) -> None:
+    def _refuse_credential(self, respond: Respond, place: Place, presented: Presented, bad: Refusal) -> None:
         if presented.refused_by_http:
             self._refuse(respond, bad)
             return
         self.outcomes[bad.code] += 1
-        turned_away = TurnedAway(_CLOSED_WITH.get(bad.status, 4401), bad.code)
+        turned_away = TurnedAway(*place.wire.closed_with(_CLOSED_WITH.get(bad.status, 4401), bad.code))
         respond(Accept(turned_away, presented.subprotocol, self._request_bytes_max))
 
     def _refuse(self, respond: Respond, refusal: Refusal) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from parley.delivery.hub import Encoder
-from parley.dialects.dialect import Dialect
+from parley.dialects.dialect import Dialect, Telling
 from parley.domain.events import Event, Signal
 from parley.tokens.bearer import Credential
 from parley.transport.frames import frame_text
@@ -39,7 +39,7 @@ class Socket(Protocol):
 class FramedEncoder:
     """A dialect's events as WebSocket text frames: what the hub writes to every socket that shares it."""
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Telling) -> None:
         self._dialect = dialect
 
     def event(self, event: Event) -> bytes:
@@ -47,6 +47,10 @@ class FramedEncoder:
 
     def signal(self, signal: Signal) -> bytes:
         return frame_text(self._dialect.signal(signal))
+
+
+def _as_they_are(code: int, reason: str) -> tuple[int, str]:
+    return code, reason
 
 
 class CredentialIn(Protocol):
@@ -63,10 +67,12 @@ class Wire:
 
     `codec` gives a connection its codec: one for all, or one each. `credential_in` is there where a dialect has a
     greeting of its own: a first message that is due also from a bearer whom the handshake knows. `keeps_alive`: the
-    connection pings; else the transport does.
+    connection pings; else the transport does. `closed_with` gives the close code and reason that the dialect's clients
+    know, for a code and a reason of the native column (CONTRACT, "Close codes").
     """
 
     codec: Callable[[], Dialect]
     encoder: Encoder
     credential_in: CredentialIn | None = None
     keeps_alive: bool = True
+    closed_with: Callable[[int, str], tuple[int, str]] = _as_they_are

@@ -1,0 +1,322 @@
+"""GraphQL on a socket: `graphql-transport-ws` on `/graphql`, each operation under its own id.
+
+A connection as any other, that is told of rooms by operation: a subscription is a reader of its own, with its
+connection's socket and rights. Those that tell the same share one payload, which is made once; each puts its own head
+before it.
+What the messages mean is `dialects/graphql_transport_ws.py`; how a token lives and ends here is `connection.py`.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakValueDictionary
+
+from parley.delivery.hub import Subscription
+from parley.delivery.outbox import Place
+from parley.dialects.dialect import Ended, Request
+from parley.dialects.graphql_documents import Documents, error_of
+from parley.dialects.graphql_operations import Operation, told
+from parley.dialects.graphql_transport_ws import (
+    NOTICES,
+    GraphqlTransportWs,
+    Living,
+    Violation,
+    closed_with,
+    session_notice,
+)
+from parley.domain import replay, sessions
+from parley.domain.errors import Refusal
+from parley.domain.events import Event, Signal
+from parley.domain.principal import Principal
+from parley.tokens.bearer import credential_in_connection_init
+from parley.transport.connection import Connection, expiring
+from parley.transport.frames import text_header
+from parley.transport.wires import Wire
+
+
+class Payloads:
+    """What subscriptions that tell the same share (a `hub.Encoder`): one payload for each event, without its head.
+
+    A payload ends in the closing brace of its message and a line feed, which JSON of ours never holds: so the hub may
+    join several. The last ones are kept taken apart, for all who are given the same bytes.
+    """
+
+    __slots__ = ("__weakref__", "_bodies", "_headers", "_joined", "_operation", "_tells", "epoch")
+
+    def __init__(self, operation: Operation) -> None:
+        self._operation = operation
+        self.epoch = ""  # of the store, known once a subscription is answered
+        self._tells = operation.calls[0].root.name
+        self._joined = b""
+        self._bodies: list[bytes] = []
+        self._headers: dict[int, list[bytes]] = {}
+
+    def event(self, event: Event) -> bytes:
+        return self._operation.told(told(event, self.epoch)) + b"}\n" if self._tells == "roomEvents" else b""
+
+    def signal(self, signal: Signal) -> bytes:
+        return self._operation.told(signal) + b"}\n" if self._tells == "roomSignals" else b""
+
+    def frames(self, joined: bytes, head: bytes) -> bytes:
+        """The frames of one subscription, whose messages begin with `head`."""
+        if joined is not self._joined:
+            self._joined, self._bodies, self._headers = joined, joined.split(b"\n")[:-1], {}
+        size = len(head)
+        headers = self._headers.get(size)
+        if headers is None:
+            headers = self._headers[size] = [text_header(size + len(body)) for body in self._bodies]
+        if len(headers) == 1:
+            return b"".join((headers[0], head, self._bodies[0]))
+        return b"".join(
+            part for header, body in zip(headers, self._bodies, strict=True) for part in (header, head, body)
+        )
+
+
+class Sockets:
+    """What the GraphQL connections of a node share: the documents, and the payloads of those that tell the same."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
+        self._payloads: WeakValueDictionary[Any, Payloads] = WeakValueDictionary()
+
+    @property
+    def wire(self) -> Wire:
+        return Wire(
+            lambda: GraphqlTransportWs(self._documents),
+            _Silent(),
+            credential_in_connection_init,
+            closed_with=closed_with,
+        )
+
+    def connection(self, *of: Any) -> "GraphqlConnection":
+        """A connection, made of what each is made of."""
+        return GraphqlConnection(self, *of)
+
+    def payloads(self, operation: Operation) -> Payloads:
+        """What this subscription shares with all of the same shape."""
+        found = self._payloads.get(operation.shape)
+        if found is None:
+            found = self._payloads[operation.shape] = Payloads(operation)
+        return found
+
+
+class _Silent:
+    """The encoder of a connection that is told of no room itself."""
+
+    def event(self, event: Event) -> bytes:
+        return b""
+
+    def signal(self, signal: Signal) -> bytes:
+        return b""
+
+
+class _Reader:
+    """One subscription's reading of a room (a `hub.Reader`). It is its own outbox too: what is put gets its head."""
+
+    __slots__ = ("_connection", "_head", "_write", "encoder", "living")
+
+    def __init__(self, connection: "GraphqlConnection", living: Living, encoder: Payloads) -> None:
+        self._connection = connection
+        self.encoder = encoder
+        self._write = connection.write
+        self._head = living.next_head
+        self.living = living
+
+    # --- as a reader ---
+
+    @property
+    def outbox(self) -> "_Reader":
+        return self
+
+    @property
+    def subject(self) -> str:
+        return self._connection.subject
+
+    @property
+    def name(self) -> str:
+        return self._connection.name
+
+    @property
+    def is_admin(self) -> bool:
+        return self._connection.is_admin
+
+    def write(self, payloads: bytes) -> None:
+        self._write(self.encoder.frames(payloads, self._head))
+
+    def subscription_ended(self, subscription: Subscription, reason: str) -> None:
+        self._connection.operation_ended(self.living, reason)
+
+    def stranded(self, subscription: Subscription) -> None:
+        self._connection.stranded(subscription)
+
+    # --- as an outbox ---
+
+    @property
+    def congested(self) -> bool:
+        return self._connection.outbox.congested
+
+    def put_events(self, payloads: bytes, place: Place, before: int, *, asked: bool = False) -> None:
+        if payloads:
+            frames = self.encoder.frames(payloads, self._head)
+            self._connection.outbox.put_events(frames, place, before, asked=asked)
+
+    def next_page(self, read: Callable[[], None]) -> None:
+        self._connection.outbox.next_page(read)
+
+    def page_read(self) -> None:
+        self._connection.outbox.page_read()
+
+    def withhold(self) -> None:
+        self._connection.outbox.withhold()
+
+
+class GraphqlConnection(Connection):
+    """A connection whose subscriptions go by the ids of their operations."""
+
+    __slots__ = ("_joining", "_notices", "_sockets")
+
+    _dialect: GraphqlTransportWs
+
+    def __init__(self, sockets: Sockets, *of: Any) -> None:
+        super().__init__(*of)
+        self._sockets = sockets
+        self._notices: dict[str, Living] = {}
+        self._joining = 0  # subscriptions that are not live yet
+
+    # --- what it asks ---
+
+    def _handle(self, request: Request, principal: Principal) -> None:
+        living: Living | None = request.batch
+        if living is None:
+            self._put(self._dialect.refused(request, Refusal("invalid_request")))  # a ping
+        elif request.method == "complete":
+            self._stop(living)
+        elif isinstance(request.params, sessions.Renew):
+            self._renew(request, request.params, principal)
+        elif living.errors:
+            self._put(self._dialect.answer(living))
+        elif living.left == 0:
+            self._put(self._dialect.answer(living))
+            self._put(self._dialect.complete(living))
+        elif self._held:
+            self._answered(request, Refusal("token_expired"))
+        elif living.is_subscription:
+            self._subscribe_to(request, living, principal)
+        elif request.row is None or request.params is None:
+            self._answered(request, request.refusal or Refusal("invalid_request"))
+        elif isinstance(request.params, sessions.Describe):
+            self._about_itself(request, principal)
+        else:
+            answered = functools.partial(self._answered, request)
+            self._node.door.submit(request.row, request.params, principal, self._ordering, answered)
+
+    def _answered(self, request: Request, result: Any) -> None:
+        super()._answered(request, result)
+        if not self._closing:
+            self._put(self._dialect.complete(request.batch))
+
+    def _subscribe_to(self, request: Request, living: Living, principal: Principal) -> None:
+        limit = self._node.subscriptions_max
+        if limit and len(self._subscriptions) + len(self._notices) + self._joining >= limit:
+            self._answered(request, Refusal("limit_exceeded", f"A connection has at most {limit} subscriptions."))
+        elif request.refusal is not None:
+            self._answered(request, request.refusal)
+        elif request.row is None:
+            self._notices[living.id] = living
+            if self._warned:  # before anybody could hear it
+                self._tell(living, "session.expiring", expiring(principal))
+        else:
+            self._join(request, living, principal)
+
+    def _join(self, request: Request, living: Living, principal: Principal) -> None:
+        params, operation = request.params, living.operation
+        assert isinstance(params, replay.Subscribe)
+        assert operation is not None
+        assert request.row is not None
+        encoder = self._sockets.payloads(operation)
+        reader = _Reader(self, living, encoder)
+        self._joining += 1
+
+        def answered(subscription: Subscription | None, result: Any) -> None:
+            self._joining -= 1
+            if subscription is None or isinstance(result, Refusal):
+                if not living.has_ended:
+                    self._answered(request, _refusal_of(result))
+                return
+            if living.has_ended:
+                self._node.hub.unsubscribe(subscription)
+                return
+            encoder.epoch = result["epoch"]
+            if result["reset"] or (params.after or 0) > result["seq"]:
+                self._node.hub.unsubscribe(subscription)
+                self._answered(request, _reset())
+                return
+            self._subscriptions[living.id] = subscription
+            if params.after is not None and params.after < result["seq"]:
+                # Live from here on; what came behind `after` is told first, from the log, as after a hold.
+                self._node.hub.hold(subscription)
+                subscription.told = params.after
+                self._follow(subscription)
+
+        live = replay.Subscribe(room=params.room, epoch=params.epoch)
+        self._node.door.subscribe(request.row, live, reader, principal, self._ordering, lambda: self._reads, answered)
+
+    def _stop(self, living: Living) -> None:
+        """The client has ended an operation. What a query of it comes to is not told."""
+        self._dialect.forget(living)
+        self._notices.pop(living.id, None)
+        subscription = self._subscriptions.pop(living.id, None)
+        if subscription is not None:
+            self._node.hub.unsubscribe(subscription)
+
+    # --- what it is told ---
+
+    def operation_ended(self, living: Living, reason: str) -> None:
+        """Its bearer may not read the room any more: nothing follows the error."""
+        self._subscriptions.pop(living.id, None)
+        assert living.operation is not None
+        (call,) = living.operation.calls
+        refusal = Refusal("forbidden", "You may not read this room any more.", reason=reason)
+        if not self._closing:
+            self._put(self._dialect.error(living, [error_of(refusal, path=[call.key])]))
+
+    def notice(self, name: str, body: dict[str, Any]) -> None:
+        if name not in NOTICES:
+            super().notice(name, body)
+        elif not self._closing:
+            for living in self._notices.values():
+                self._tell(living, name, body)
+
+    def _tell(self, living: Living, name: str, body: dict[str, Any]) -> None:
+        assert living.operation is not None
+        self._put(b"%b%b}" % (living.next_head, living.operation.told(session_notice(name, body))))
+
+    # --- how it ends ---
+
+    def _not_authenticated(self, request: Request | None, refusal: Refusal) -> None:
+        if refusal.code == "ambiguous_credentials":
+            self._end(4400, refusal.code)
+        elif refusal.status == 503:
+            self._end(1013, "overloaded")
+        else:
+            super()._not_authenticated(request, refusal)
+
+    def _broken(self, ended: Ended) -> None:
+        if not isinstance(ended, Violation):
+            super()._broken(ended)
+            return
+        self.notice("session.closing", {"code": ended.code, "reason": ended.reason, "reconnect": False})
+        self._end(ended.code, ended.reason, said=(ended.own_code, ended.own_reason))
+
+    def _leave(self) -> None:
+        super()._leave()
+        self._notices = {}
+
+
+def _refusal_of(result: Any) -> Refusal:
+    # A page that does not reach the head is never asked for: without `after` there is none.
+    return result if isinstance(result, Refusal) else _reset()
+
+
+def _reset() -> Refusal:
+    return Refusal("conflict", "The log is another one: drop what you hold, and subscribe without `after`.", reset=True)
