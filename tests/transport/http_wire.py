@@ -28,6 +28,7 @@ class Http(Peer):
 
     async def answer(self) -> Answer:
         head = (await self.read_head()).decode("latin-1").split("\r\n")
+        assert head[0], "the answer was cut short"
         headers = dict(line.lower().split(": ", 1) for line in head[1:])
         size = int(headers.get("content-length", 0))
         while len(self._bytes) < size:

@@ -1,0 +1,11 @@
+"""The fuzzers, for a short while; what they are and may see stands in `fuzz/`."""
+
+from fuzz import socketio
+
+from tests.lengths import LONG
+
+
+def test_hostile_socketio_clients_meet_only_the_endings_that_are_allowed() -> None:
+    seen = socketio.run(seconds=300 if LONG else 10, seed=1)
+    assert min(seen["codecs"][what] for what in ("taken", "refused", "ended 4400")) > 100
+    assert min(seen["live"][what] for what in ("answered 200", "answered 400", "closed 4400")) > 20
