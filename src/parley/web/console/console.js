@@ -1,0 +1,173 @@
+/**
+ * The page at `/agent`: the queue and what is mine, the conversation, the visitor. Keyboard first.
+ * What is known of them is `desk.js`'s and `talk.js`'s.
+ * @module
+ */
+
+import "../elements/log.js";
+import "../elements/strip.js";
+import { openDialog } from "../elements/dialog.js";
+import { bdi, fill, h, icon } from "../elements/dom.js";
+import { refreshTimes, time } from "../elements/time.js";
+import { signInDialog, signInPage } from "../chat/sign_in.js";
+import { Parley, ParleyError } from "../parley.js";
+import { Desk } from "./desk.js";
+import { TalkView } from "./talk_view.js";
+
+const TIMES_MS = 20_000;
+const app = /** @type {HTMLElement} */ (document.getElementById("app"));
+
+/** @param {string} [note] */
+async function begin(note) {
+  const parley = new Parley();
+  for (let isKept = await parley.isSignInKept; ; isKept = false) {
+    if (!isKept) await signInPage(app, parley, note);
+    try {
+      const session = await parley.connect();
+      if (session.roles.some((role) => role === "agent" || role === "admin")) return run(parley, session);
+      note = "The console is for agents. Sign in as one.";
+      await parley.logout();
+      return begin(note);
+    } catch (error) {
+      note = error instanceof ParleyError && error.code !== "sign_in_needed" ? "Please sign in again." : undefined;
+    }
+  }
+}
+
+/** @param {Parley} parley @param {import("../parley.js").Session} session */
+function run(parley, session) {
+  const desk = new Desk(parley, session);
+  const strip = /** @type {import("../elements/strip.js").ParleyStrip} */ (document.createElement("parley-strip"));
+  const view = new TalkView(desk);
+  const lists = h("div", { class: "desk-lists" });
+  const about = h("aside", { class: "about-pane", "aria-label": "Visitor" });
+  const toast = h("div", { class: "toast", role: "alert", hidden: true });
+  const keys = h("button", { type: "button", class: "me", on: { click: keysDialog } }, h("span", { class: "me-name" }, bdi(session.name)), h("kbd", null, "?"), h("span", { class: "unseen" }, "the keys"));
+  const nav = h("nav", { class: "desk-pane", "aria-label": "Conversations" }, lists, keys);
+  fill(app, h("div", { class: "desk", "data-pane": "lists" }, nav, h("main", { class: "middle" }, strip, view.element), about, toast));
+  const frame = /** @type {HTMLElement} */ (app.firstElementChild);
+
+  /** @param {string} title @param {import("./desk.js").Conversation[]} found @param {string} empty */
+  function list(title, found, empty) {
+    const heading = h("h2", { class: "group-title" }, title, " ", h("span", null, String(found.length)));
+    const rows = found.map((one) => h("li", null, row(one)));
+    return [heading, rows.length > 0 ? h("ul", null, ...rows) : h("p", { class: "desk-empty" }, empty)];
+  }
+
+  /** @param {import("./desk.js").Conversation} one */
+  function row(one) {
+    const unread = one.id === desk.current?.id ? 0 : desk.unread(one);
+    const button = h(
+      "button",
+      { type: "button", class: "desk-item", "data-id": one.id, on: { click: () => desk.show(one.id) } },
+      h("span", { class: "desk-name" }, bdi(one.visitor.name || "Visitor")),
+      time(one.status === "queued" ? (one.queued_at ?? one.created_at) : (one.closed_at ?? one.created_at)),
+      h("span", { class: "desk-line" }, bdi(desk.lastLine(one))),
+      unread > 0 && h("span", { class: "count" }, String(unread), h("span", { class: "unseen" }, " new")),
+    );
+    if (one.id === desk.current?.id) button.setAttribute("aria-current", "page");
+    return button;
+  }
+
+  function draw() {
+    const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.id : undefined;
+    fill(
+      lists,
+      ...list("Queue", desk.waiting, "Nobody is waiting. Who writes next appears here."),
+      ...list("Mine", desk.mine, "Nothing is yours. Press c to claim who waits longest."),
+      ...(desk.others.length > 0 ? list("With others", desk.others, "") : []),
+      ...(desk.closed.length > 0 ? list("Closed", desk.closed, "") : []),
+    );
+    // The list was drawn anew under whoever stood in it.
+    if (focused) /** @type {HTMLElement|null} */ (lists.querySelector(`[data-id="${CSS.escape(focused)}"]`))?.focus();
+    drawAbout();
+    view.drawHead();
+    document.title = `${desk.waiting.length > 0 ? `(${desk.waiting.length}) ` : ""}Console · Parley`;
+  }
+
+  function drawAbout() {
+    const one = desk.conversations.get(desk.current?.id ?? "");
+    if (!one) return void fill(about, h("p", { class: "desk-empty" }, "Who you talk with is described here."));
+    const { visitor } = one;
+    /** @type {[string, import("../elements/dom.js").Child][]} */
+    const facts = [
+      ["Email", visitor.email && h("a", { href: `mailto:${visitor.email}` }, visitor.email)],
+      ["Identity", visitor.verified ? "Verified" : "Not verified"],
+      ["Page", visitor.page && bdi(visitor.page)],
+      ["Department", one.department && (desk.departments.get(one.department) ?? one.department)],
+      ["Began", time(one.created_at)],
+      ["With", one.assignee_name && bdi(one.assignee_name)],
+      ["Rating", one.rating !== null && `${one.rating} of 5${one.comment ? `: ${one.comment}` : ""}`],
+    ];
+    const told = facts.filter(([, value]) => value).flatMap(([name, value]) => [h("dt", null, name), h("dd", null, value)]);
+    fill(about, h("h2", null, bdi(visitor.name || "Visitor")), h("dl", null, ...told));
+  }
+
+  function keysDialog() {
+    const known = [["c", "Claim: the one shown, or who waits longest"], ["n", "The next one of mine"], ["r", "Write a reply"], ["m", "Write a note"], ["e", "Close the conversation"], ["/", "A canned reply, in the composer"], ["Esc", "Leave the composer"]];
+    openDialog({ title: "Keys" }, () => [
+      h("dl", { class: "keys" }, ...known.map(([key, what]) => h("div", null, h("dt", null, h("kbd", null, key)), h("dd", null, what)))),
+    ]);
+  }
+
+  /** @param {KeyboardEvent} event */
+  function key(event) {
+    const target = /** @type {Element} */ (event.target);
+    if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, textarea, dialog")) return;
+    const shown = desk.conversations.get(desk.current?.id ?? "");
+    /** @type {Record<string, () => unknown>} */
+    const deeds = {
+      c: () => desk.claim(shown?.status === "queued" ? shown.id : undefined).catch(() => {}),
+      n: () => desk.next(),
+      r: () => view.write(false),
+      m: () => view.write(true),
+      e: () => shown && shown.status !== "closed" && desk.ask("conversation.close", shown.id).catch(() => {}),
+      "?": keysDialog,
+    };
+    const deed = Object.hasOwn(deeds, event.key) && deeds[event.key];
+    if (!deed) return;
+    event.preventDefault();
+    void deed();
+  }
+
+  const abort = new AbortController();
+  const { signal } = abort;
+  addEventListener("keydown", key, { signal });
+  addEventListener("online", () => parley.nudge(), { signal });
+  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && parley.nudge(), { signal });
+  const times = setInterval(() => refreshTimes(app), TIMES_MS);
+  /** @type {ReturnType<typeof setTimeout>|undefined} */
+  let hiding;
+  view.back = () => void (frame.dataset.pane = "lists");
+  strip.retry = () => parley.nudge();
+  strip.signIn = () => (parley.state.name === "held" ? signInDialog(parley, () => view.focusTarget) : finish());
+  desk.on("changed", draw);
+  desk.on("current", (talk) => {
+    frame.dataset.pane = "talk";
+    view.show(talk);
+  });
+  desk.on("trouble", ({ code }) => {
+    const words = { already_claimed: "Somebody else was faster.", limit_exceeded: "You have as many as you may have at once." };
+    fill(toast, icon("warning"), /** @type {any} */ (words)[code] ?? "That did not work.", " ", h("span", { class: "code" }, code));
+    toast.hidden = false;
+    clearTimeout(hiding);
+    hiding = setTimeout(() => (toast.hidden = true), 8_000);
+  });
+  const off = parley.on("state", (state) => {
+    strip.show(state);
+    if (state.name === "ended" && state.reason === "signed_out") finish();
+  });
+  function finish() {
+    off();
+    abort.abort();
+    clearInterval(times);
+    desk.close();
+    parley.disconnect();
+    void begin();
+  }
+  draw();
+  view.show(null);
+  desk.open();
+}
+
+void begin();

@@ -1,0 +1,204 @@
+"""The console: an agent claims, answers and closes by keyboard, while a visitor talks from a page of another origin."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from tests.npm import node_modules
+from tests.serving import ServerProcess, native
+from tests.web.helpdesk import Shop, Visitor
+
+pytestmark = pytest.mark.anyio
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Shop]:
+    with Shop().opened() as opened:
+        yield opened
+
+
+@pytest.fixture
+def server(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """One for each test: what waits in the queue is what this test put there."""
+    settings: dict[str, Any] = {"limits__conversations_per_min": 0, "widget_origins": shop.url}
+    with ServerProcess(tmp_path_factory.mktemp("console") / "data", "--demo", **settings) as running:
+        shop.chat = running.url
+        yield running
+
+
+@pytest.fixture
+async def pages(browser: Browser) -> AsyncIterator[Any]:
+    contexts = []
+    faults: list[str] = []
+
+    async def opened(url: str, **options: Any) -> Page:
+        context = await browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        page = await context.new_page()
+        page.on("pageerror", lambda error: faults.append(f"uncaught: {error}"))
+        await page.goto(url)
+        return page
+
+    yield opened
+    for context in contexts:
+        await context.close()
+    assert faults == []
+
+
+async def sign_in(page: Page, name: str) -> None:
+    await page.get_by_label("Name").fill(name)
+    await page.get_by_label("Password").fill(name)
+    await page.get_by_role("button", name="Sign in").click()
+
+
+def said(page: Page, text: str) -> Any:
+    return page.get_by_role("log").get_by_role("article").filter(has_text=text)
+
+
+async def begins(server: ServerProcess, message: str, **more: Any) -> dict[str, Any]:
+    status, answer = server.post("/conversations", {"message": message, **more})
+    assert status == 201
+    conversation: dict[str, Any] = answer["conversation"]
+    return conversation
+
+
+async def violations(page: Page) -> list[str]:
+    await page.evaluate((node_modules() / "axe-core" / "axe.min.js").read_text())
+    found: list[str] = await page.evaluate(
+        """async (tags) => {
+          await Promise.allSettled(document.getAnimations({ subtree: true })
+            .filter((one) => one.effect.getComputedTiming().iterations === 1).map((one) => one.finished));
+          const { violations } = await axe.run(document, { runOnly: { type: "tag", values: tags } });
+          const node = ({ html, any }) => `${html.slice(0, 160)} ${any[0]?.message ?? ""}`;
+          return violations.map(({ id, nodes }) => `${id}: ${nodes.map(node).join(" | ")}`);
+        }""",
+        RULES,
+    )
+    return found
+
+
+async def test_a_visitor_and_an_agent_talk_from_the_first_word_to_the_rating(
+    pages: Any, server: ServerProcess, shop: Shop
+) -> None:
+    agent = await pages(f"{server.url}/agent")
+    await sign_in(agent, "agent")
+    await expect(agent.get_by_text("Nobody is waiting")).to_be_visible()
+    visitor = Visitor(await pages(shop.url))
+    await visitor.open()
+    await visitor.say("Does it whistle?")
+    await expect(agent.locator(".desk-item")).to_have_count(1)
+    await agent.keyboard.press("c")
+    await expect(said(agent, "Does it whistle?")).to_have_count(1)
+    await expect(agent.locator(".room-facts")).to_have_text("Yours")
+    await expect(visitor.status).to_contain_text("Agent is answering you")
+    await agent.keyboard.type("It does.")
+    await expect(visitor.log).to_contain_text("Agent is typing")
+    await agent.keyboard.press("Enter")
+    await visitor.sees("Does it whistle?", "It does.")
+    await visitor.composer.press_sequentially("Lovely, I t")
+    await expect(agent.locator(".typing")).to_contain_text("Lovely, I t")
+    await visitor.composer.fill("Lovely, I take it")
+    await visitor.composer.press("Enter")
+    await expect(said(agent, "Lovely, I take it")).to_have_count(1)
+
+    await agent.keyboard.press("Escape")
+    await agent.keyboard.press("m")
+    await agent.keyboard.type("sells itself")
+    await agent.keyboard.press("Enter")
+    await expect(agent.locator(".note article:not(.sending)")).to_contain_text("sells itself")
+
+    await visitor.page.reload()
+    await visitor.open()
+    await visitor.sees("Does it whistle?", "It does.", "Lovely, I take it")
+    assert await visitor.texts() == ["Does it whistle?", "It does.", "Lovely, I take it"], "notes are for agents"
+
+    await agent.keyboard.press("Escape")
+    await agent.keyboard.press("e")
+    await expect(visitor.status).to_contain_text("closed")
+    await visitor.frame.get_by_role("button", name="4 of 5").click()
+    await expect(agent.get_by_role("complementary", name="Visitor")).to_contain_text("4 of 5")
+    await agent.reload()
+    await agent.locator(".desk-item").click()
+    await expect(said(agent, "Lovely, I take it")).to_have_count(1)
+    await expect(said(agent, "sells itself")).to_have_count(1)
+
+
+async def test_the_next_one_with_news_is_one_key_away(pages: Any, server: ServerProcess) -> None:
+    await begins(server, "I am first", name="Uma")
+    second = await begins(server, "I am second", name="Vi")
+    agent = await pages(f"{server.url}/agent")
+    await sign_in(agent, "agent")
+    await expect(agent.locator(".desk-item")).to_have_count(2)
+    for name in ("Uma", "Vi"):
+        await agent.keyboard.press("c")
+        await expect(agent.get_by_role("heading", level=1)).to_have_text(name)
+        await agent.keyboard.press("Escape")
+    await agent.keyboard.press("n")
+    await expect(agent.get_by_role("heading", level=1)).to_have_text("Uma")
+    await expect(said(agent, "I am first")).to_have_count(1)
+    async with native(server, server.login("agent")) as other:
+        await other.call("conversation.close", conversation=second["id"])
+    await expect(agent.get_by_role("heading", name="Closed 1")).to_be_visible()
+
+
+async def test_a_shortcut_becomes_its_text_before_it_is_sent(pages: Any, server: ServerProcess) -> None:
+    async with native(server, server.login("admin")) as admin:
+        await admin.call("reply.create", shortcut="hi", text="Good morning, how can I help?")
+    await begins(server, "Hello")
+    agent = await pages(f"{server.url}/agent")
+    await sign_in(agent, "agent")
+    await agent.locator(".desk-item").click()
+    composer = agent.get_by_role("textbox", name="Reply to the visitor")
+    await composer.fill("/h")
+    await expect(agent.get_by_role("button", name="/hi")).to_be_visible()
+    await composer.press("Enter")
+    await expect(composer).to_have_value("Good morning, how can I help?")
+
+
+async def test_who_is_no_agent_is_told_so(pages: Any, server: ServerProcess) -> None:
+    page = await pages(f"{server.url}/agent")
+    await sign_in(page, "ada")
+    await expect(page.get_by_text("The console is for agents")).to_be_visible()
+    answer = await page.request.get(f"{server.url}/agent")
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_console_has_no_violation(pages: Any, server: ServerProcess, scheme: str) -> None:
+    await begins(server, "Where is my order?", name="Uma", email="uma@example.org", page="https://shop.example/")
+    await begins(server, "And mine?", name="Vi")
+    agent = await pages(f"{server.url}/agent", color_scheme=scheme)
+    await sign_in(agent, "agent")
+    await expect(agent.locator(".desk-item")).to_have_count(2)
+    await agent.keyboard.press("c")
+    await expect(said(agent, "Where is my order?")).to_have_count(1)
+    await agent.keyboard.type("On its way.")
+    await agent.keyboard.press("Enter")
+    await agent.keyboard.press("Escape")
+    await agent.keyboard.press("m")
+    await agent.keyboard.type("second time she asks")
+    await agent.keyboard.press("Enter")
+    await expect(agent.locator("article.sending")).to_have_count(0)
+    assert await violations(agent) == []
+    await agent.keyboard.press("Escape")
+    await agent.keyboard.press("?")
+    await expect(agent.get_by_role("dialog")).to_be_visible()
+    assert await violations(agent) == []
+
+
+async def test_a_phone_shows_the_lists_or_the_conversation(pages: Any, server: ServerProcess) -> None:
+    await begins(server, "Where is my order?", name="Uma")
+    agent = await pages(f"{server.url}/agent", **PHONE)
+    await sign_in(agent, "agent")
+    await agent.locator(".desk-item").click()
+    await expect(said(agent, "Where is my order?")).to_be_visible()
+    await expect(agent.locator(".desk-item")).to_be_hidden()
+    assert await agent.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await agent.get_by_role("button", name="Back to the conversations").click()
+    await expect(agent.locator(".desk-item")).to_be_visible()
