@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
 
 from tests.npm import need
 from tests.serving import ServerProcess
@@ -25,6 +25,9 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+# A machine that is busy with other tests needs more than Playwright's 5 s to draw what is due.
+expect.set_options(timeout=15_000)
 
 OpenChat = Callable[..., Awaitable[Chat]]
 

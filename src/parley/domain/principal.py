@@ -43,7 +43,8 @@ class Principal(Struct, frozen=True):
         return cls(
             subject=claims.sub,
             type=claims.type,
-            name=(claims.name or claims.sub)[:NAME_CHARS_MAX],
+            # What a token says of a name may hold what no database takes.
+            name=(claims.name or "").replace("\0", "")[:NAME_CHARS_MAX] or claims.sub,
             roles=frozenset(claims.roles),
             session=claims.sid,
             token_id=claims.jti,
