@@ -161,6 +161,33 @@ async def test_a_shortcut_becomes_its_text_before_it_is_sent(pages: Any, server:
     await expect(composer).to_have_value("Good morning, how can I help?")
 
 
+async def test_a_conversation_is_handed_over_with_a_reason_and_a_visitor_is_blocked_only_when_asked_twice(
+    pages: Any, server: ServerProcess
+) -> None:
+    async with native(server, server.login("admin")) as admin:
+        await admin.call("department.create", name="Sales")
+    conversation = await begins(server, "I would like two", name="Uma")
+    agent = await pages(f"{server.url}/agent")
+    await sign_in(agent, "agent")
+    await agent.locator(".desk-item").click()
+    await expect(agent.locator(".room-facts")).to_have_text("Waiting")
+    await agent.get_by_role("button", name="Hand over").click()
+    await agent.get_by_label("To", exact=True).select_option(label="Sales")
+    await agent.get_by_label("Reason").fill("wants to buy")
+    await agent.get_by_role("dialog").get_by_role("button", name="Hand over").click()
+    await expect(agent.get_by_role("dialog")).to_have_count(0)
+    await expect(agent.get_by_role("complementary", name="Visitor")).to_contain_text("Sales")
+    await expect(agent.locator(".note article")).to_contain_text("wants to buy")
+    await agent.get_by_role("button", name="Block").click()
+    async with native(server, server.login("agent")) as other:
+        shown = await other.call("conversation.get", conversation=conversation["id"])
+        assert shown["conversation"]["blocked"] is False
+        await agent.get_by_role("dialog").get_by_role("button", name="Block").click()
+        await expect(agent.locator(".room-facts")).to_contain_text("blocked")
+        shown = await other.call("conversation.get", conversation=conversation["id"])
+        assert shown["conversation"]["blocked"] is True
+
+
 async def test_who_is_no_agent_is_told_so(pages: Any, server: ServerProcess) -> None:
     page = await pages(f"{server.url}/agent")
     await sign_in(page, "ada")

@@ -7,6 +7,7 @@
 import "../elements/composer.js";
 import { bdi, fill, h, iconButton } from "../elements/dom.js";
 import { messageRow } from "../elements/message_row.js";
+import { blockDialog, transferDialog } from "./dialogs.js";
 
 /** @typedef {import("./talk.js").Item} Item */
 
@@ -99,12 +100,15 @@ export class TalkView {
     this.#deedsDrawn = drawn;
     const deed = (/** @type {string} */ label, /** @type {string} */ method, more = "") =>
       h("button", { type: "button", class: `button ${more}`, on: { click: () => void this.#desk.ask(method, one?.id ?? "").catch(() => {}) } }, label);
+    const asks = (/** @type {string} */ label, /** @type {typeof blockDialog} */ dialog) =>
+      h("button", { type: "button", class: "button", on: { click: () => dialog(this.#desk, one?.id ?? "", () => this.#log) } }, label);
     fill(
       this.#deeds,
       one?.status === "queued" && deed("Claim", "conversation.claim", "leads"),
       one && one.status !== "closed" && deed("Close", "conversation.close"),
       one?.status === "closed" && deed("Reopen", "conversation.reopen"),
-      one && (one.blocked ? deed("Unblock", "conversation.unblock") : deed("Block", "conversation.block")),
+      one && one.status !== "closed" && asks("Hand over", transferDialog),
+      one && (one.blocked ? deed("Unblock", "conversation.unblock") : asks("Block", blockDialog)),
     );
   }
 

@@ -1,5 +1,5 @@
 /**
- * What a site puts on its pages: `<script src="https://chat.example/widget.js" async></script>`. It draws a launcher, and frames
+ * What a site puts on its pages: `<script src=".../widget.js" async></script>`. It draws a launcher, and frames
  * `/widget` once the visitor opens it; before that it asks for nothing and keeps nothing. The conversation is the frame's.
  *
  * Attributes: `data-accent`, `data-position` (`start`), `data-title`, `data-greeting`, `data-department`, `data-lang`,

@@ -1,0 +1,79 @@
+/**
+ * The console's two questions: to whom a conversation goes, and whether its visitor is really to be blocked.
+ * @module
+ */
+
+import { openDialog, troubleSpot } from "../elements/dialog.js";
+import { fill, h } from "../elements/dom.js";
+
+/**
+ * @typedef {import("./desk.js").Desk} Desk
+ * @typedef {{subject: string, name: string, status: string, online: boolean}} Agent
+ */
+
+/**
+ * A form whose command either closes its dialog or says what is wrong in it.
+ * @param {HTMLDialogElement} dialog
+ * @param {string} label
+ * @param {string} look
+ * @param {() => Promise<void>} act
+ * @param {...import("../elements/dom.js").Child} fields
+ */
+function form(dialog, label, look, act, ...fields) {
+  const trouble = troubleSpot();
+  const submit = async (/** @type {Event} */ event) => {
+    event.preventDefault();
+    trouble.clear();
+    try {
+      await act();
+      dialog.close();
+    } catch (error) {
+      const { code } = /** @type {import("../parley.js").ParleyError} */ (error);
+      trouble.tell(code === "limit_exceeded" ? "They have as many as they may have at once." : "That did not work. Nothing has changed.", code);
+    }
+  };
+  const cancel = h("button", { type: "button", class: "button", on: { click: () => dialog.close() } }, "Cancel");
+  const actions = h("div", { class: "dialog-actions" }, cancel, h("button", { type: "submit", class: `button ${look}` }, label));
+  return h("form", { class: "dialog-form", novalidate: true, on: { submit } }, ...fields, trouble.element, actions);
+}
+
+/** @param {string} label @param {HTMLElement} control */
+function field(label, control) {
+  control.id = `field-${label.toLowerCase()}`;
+  return h("div", { class: "field" }, h("label", { for: control.id }, label), control);
+}
+
+/** @param {Desk} desk @param {string} id @param {() => HTMLElement} returnTo */
+export function transferDialog(desk, id, returnTo) {
+  const target = h("select", { class: "input", required: true });
+  const reason = h("input", { maxlength: "500" });
+  const option = (/** @type {string} */ value, /** @type {string} */ name) => h("option", { value }, name);
+  const departments = [...desk.departments].map(([department, name]) => option(`department ${department}`, name));
+  desk.parley.call("agent.list").then(({ agents }) => {
+    const others = agents.filter((/** @type {Agent} */ one) => one.subject !== desk.me.subject);
+    const named = others.map((/** @type {Agent} */ one) => option(`agent ${one.subject}`, `${one.name}${one.online ? "" : " (away)"}`));
+    const groups = [["Agents", named], ["Departments", departments]].map(([label, options]) =>
+      options.length > 0 ? h("optgroup", { label }, .../** @type {HTMLElement[]} */ (options)) : null,
+    );
+    fill(target, ...groups);
+    if (target.options.length === 0) fill(target, option("", "There is nobody else"));
+  }, () => {});
+  const act = async () => {
+    const [kind, ...rest] = target.value.split(" ");
+    if (!kind) return;
+    const more = { [kind]: rest.join(" "), ...(reason.value.trim() && { reason: reason.value.trim() }) };
+    await desk.ask(kind === "agent" ? "conversation.assign" : "conversation.transfer", id, more);
+  };
+  openDialog({ title: "Hand over", returnTo }, (dialog) => [
+    form(dialog, "Hand over", "leads", act, field("To", target), field("Reason", reason), h("p", { class: "hint" }, "The reason is a note: agents read it, the visitor does not.")),
+  ]);
+}
+
+/** @param {Desk} desk @param {string} id @param {() => HTMLElement} returnTo */
+export function blockDialog(desk, id, returnTo) {
+  const reason = h("input", { maxlength: "100" });
+  const act = () => desk.ask("conversation.block", id, reason.value.trim() ? { reason: reason.value.trim() } : {});
+  openDialog({ title: "Block this visitor?", returnTo }, (dialog) => [
+    form(dialog, "Block", "warns", act, h("p", null, "Their connection ends at once, and they cannot write again until you unblock them."), field("Reason", reason)),
+  ]);
+}
