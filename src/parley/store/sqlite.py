@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import chain
@@ -76,6 +77,11 @@ def _for_several(text: str, rows: int) -> str:
     return f"{head}{', '.join([one] * rows)}{tail}"
 
 
+#: Five seconds in all.
+EPOCH_TRIES: Final = 100
+EPOCH_WAIT_S: Final = 0.05
+
+
 class SQLite(Engine):
     """A file, made with mode 0600 in a directory of mode 0700 where they do not exist."""
 
@@ -91,8 +97,13 @@ class SQLite(Engine):
         self.make_file()
         self.upgrade(random_bytes)
         with contextlib.closing(self._first_connection()) as connection:
-            (epoch,) = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
-        return str(epoch)
+            for _ in range(EPOCH_TRIES):
+                row = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+                if row is not None:
+                    return str(row[0])
+                # Alembic commits its tables by itself; the process that upgrades writes the epoch right behind them.
+                time.sleep(EPOCH_WAIT_S)
+        raise StoreProblem(f"{self.path} has no epoch: its first upgrade was cut off. Remove it, or restore a backup.")
 
     def upgrade(self, random_bytes: Callable[[int], bytes]) -> None:
         with contextlib.closing(self._first_connection()) as connection:
