@@ -74,12 +74,11 @@ def described(opened: ClientConnection) -> dict[str, Any]:
 
 def closed(opened: ClientConnection) -> tuple[int, str]:
     """Code and reason, once the server has closed."""
-    try:
+    with pytest.raises(ConnectionClosed) as end:
         while True:
             opened.recv(PATIENCE_S)
-    except ConnectionClosed as end:
-        assert end.rcvd is not None
-        return end.rcvd.code, end.rcvd.reason
+    assert end.value.rcvd is not None
+    return end.value.rcvd.code, end.value.rcvd.reason
 
 
 class TestRefresh:
