@@ -188,6 +188,22 @@ async def test_a_conversation_is_handed_over_with_a_reason_and_a_visitor_is_bloc
         assert shown["conversation"]["blocked"] is True
 
 
+async def test_an_agent_who_asked_for_it_is_notified_while_looking_elsewhere(pages: Any, server: ServerProcess) -> None:
+    agent = await pages(f"{server.url}/agent", permissions=["notifications"])
+    await sign_in(agent, "agent")
+    await agent.get_by_role("button", name="Tell me when somebody waits").click()
+    await agent.evaluate(
+        """() => {
+          window.told = [];
+          window.Notification = class { static permission = "granted"; constructor(_, { body }) { told.push(body); } };
+          Object.defineProperty(document, "hidden", { value: true });
+        }"""
+    )
+    await begins(server, "Anybody?", name="Uma")
+    await expect(agent.locator(".desk-item")).to_have_count(1)
+    assert await agent.evaluate("told") == ["Uma"]
+
+
 async def test_who_is_no_agent_is_told_so(pages: Any, server: ServerProcess) -> None:
     page = await pages(f"{server.url}/agent")
     await sign_in(page, "ada")

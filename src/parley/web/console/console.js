@@ -11,6 +11,7 @@ import { bdi, fill, h, icon } from "../elements/dom.js";
 import { refreshTimes, time } from "../elements/time.js";
 import { signInDialog, signInPage } from "../chat/sign_in.js";
 import { Parley, ParleyError } from "../parley.js";
+import { Bell } from "./bell.js";
 import { Desk } from "./desk.js";
 import { TalkView } from "./talk_view.js";
 
@@ -37,13 +38,14 @@ async function begin(note) {
 /** @param {Parley} parley @param {import("../parley.js").Session} session */
 function run(parley, session) {
   const desk = new Desk(parley, session);
+  const bell = new Bell();
   const strip = /** @type {import("../elements/strip.js").ParleyStrip} */ (document.createElement("parley-strip"));
   const view = new TalkView(desk);
   const lists = h("div", { class: "desk-lists" });
   const about = h("aside", { class: "about-pane", "aria-label": "Visitor" });
   const toast = h("div", { class: "toast", role: "alert", hidden: true });
   const keys = h("button", { type: "button", class: "me", on: { click: keysDialog } }, h("span", { class: "me-name" }, bdi(session.name)), h("kbd", null, "?"), h("span", { class: "unseen" }, "the keys"));
-  const nav = h("nav", { class: "desk-pane", "aria-label": "Conversations" }, lists, keys);
+  const nav = h("nav", { class: "desk-pane", "aria-label": "Conversations" }, lists, bell.element, keys);
   fill(app, h("div", { class: "desk", "data-pane": "lists" }, nav, h("main", { class: "middle" }, strip, view.element), about, toast));
   const frame = /** @type {HTMLElement} */ (app.firstElementChild);
 
@@ -146,6 +148,7 @@ function run(parley, session) {
     frame.dataset.pane = "talk";
     view.show(talk);
   });
+  desk.on("waiting", ({ visitor }) => bell.ring(visitor.name || "A visitor"));
   desk.on("trouble", ({ code }) => {
     const words = { already_claimed: "Somebody else was faster.", limit_exceeded: "You have as many as you may have at once." };
     fill(toast, icon("warning"), /** @type {any} */ (words)[code] ?? "That did not work.", " ", h("span", { class: "code" }, code));
