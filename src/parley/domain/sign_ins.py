@@ -163,13 +163,12 @@ def meet(tx: Transaction, p: Meet, who: Acting) -> Decision:
     Raises: Refusal (`token_revoked`) where the account is disabled; dispatch has asked already.
     """
     if tx.get(Account, who.subject) is None:
-        name = p.name.replace("\0", "")[:NAME_CHARS_MAX]
         tx.add(
             Account(
                 id=who.subject,
                 username=None,
                 username_key=None,
-                name=name or who.subject,
+                name=p.name[:NAME_CHARS_MAX] or who.subject,
                 password_hash=None,
                 roles="[]",
                 disabled=False,

@@ -114,6 +114,7 @@ class Connection:
         "_quiet",
         "_said_at_s",
         "_subscriptions",
+        "_unsure",
         "_waiting",
         "_warned",
         "_wire",
@@ -158,6 +159,7 @@ class Connection:
         self._held = False
         self._warned = False
         self._fenced = False
+        self._unsure = 0
         self.begun_at_ms = 0
         self._said_at_s = 0.0
         self._paused = False
@@ -189,7 +191,7 @@ class Connection:
     @property
     def _reads(self) -> bool:
         """Whether events may be handed to it now."""
-        return not (self._closing or self._held or self._fenced)
+        return not (self._closing or self._held or self._fenced or self._unsure)
 
     # --- the socket's life (websocket.Receiver) ---
 
@@ -465,18 +467,35 @@ class Connection:
         node.admission.renew(principal.claims, params.token, renewed)
 
     def rights_changed(self) -> None:
-        """Something about the bearer's account changed: ask again what they may."""
+        """Something about the bearer's account changed: ask what they may, and hand over nothing until then."""
+        if self._closing or self.principal is None or self.principal.claims is None:
+            return
+        self._unsure += 1
+        self._hand_over_nothing()
+        self._ask_rights()
+
+    def _ask_rights(self) -> None:
         principal = self.principal
         if self._closing or principal is None or principal.claims is None:
             return
 
         def admitted(outcome: Principal | BaseException) -> None:
-            if self._closing or self.principal is None or self.principal.claims is not principal.claims:
-                return  # it was renewed meanwhile, and with that asked anew
+            if self._closing or self.principal is None:
+                return
+            if self.principal.claims is not principal.claims:
+                self._ask_rights()  # it was renewed meanwhile, perhaps with what was read before the change
+                return
             if isinstance(outcome, Principal):
                 self._become(outcome)
             elif isinstance(outcome, Refusal) and outcome.code == "token_revoked":
                 self.revoked("revoked")
+                return
+            else:  # the store is away: what they may is not known until it is back
+                node = self._node
+                node.wheel.schedule(node.clock_s() + STRANDED_S, self._ask_rights)
+                return
+            self._unsure -= 1
+            self._go_on()
 
         self._node.admission.admit(principal.claims, admitted)
 
