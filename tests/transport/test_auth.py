@@ -75,8 +75,7 @@ def described(opened: ClientConnection) -> dict[str, Any]:
 def closed(opened: ClientConnection) -> tuple[int, str]:
     """Code and reason, once the server has closed."""
     with pytest.raises(ConnectionClosed) as end:
-        while True:
-            opened.recv(PATIENCE_S)
+        list(iter(lambda: opened.recv(PATIENCE_S), None))
     assert end.value.rcvd is not None
     return end.value.rcvd.code, end.value.rcvd.reason
 
