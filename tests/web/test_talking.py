@@ -179,6 +179,7 @@ async def test_a_public_room_is_found_and_joined(open_chat: OpenChat, server: Se
     ben = await open_chat("ben", "lobby")
     await ben.page.get_by_role("button", name="Browse rooms").click()
     await ben.page.get_by_role("combobox").fill("garden")
+    await expect(ben.page.get_by_role("option").filter(has_text="Open garden")).to_be_visible()
     await ben.page.keyboard.press("Enter")
     await expect(ben.page.get_by_role("heading", level=1)).to_have_text("Open garden")
     await ben.say("I am in")
