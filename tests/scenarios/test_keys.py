@@ -14,15 +14,16 @@ import pytest
 import parley.server
 from parley.store import keyring
 from tests.beside import parley as parley_beside
-from tests.here import HereServer, serving, until
+from tests.here import DOORS, HereServer, serving, until
 from tests.serving import ServerProcess, native
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[HereServer]:
+@pytest.fixture(params=DOORS)
+async def server(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[HereServer]:
     async with serving(tmp_path / "data", demo=True, limits__ping_interval=0) as server:
+        server.door = request.param
         yield server
 
 
@@ -72,19 +73,19 @@ class TestARunningServer:
         new = keyring.rotate(directory, "ES256", now_ms=now_ms, signs_from_ms=now_ms).kid
         keyring.retire(directory, "ES256", old, now_ms=now_ms + 1, token_ms=3_600_000)
         await until(lambda: server.server.keys.keyring.signing_key.kid == new)
-        async with server.native(token) as ada:
+        async with server.client(token) as ada:
             assert (await ada.call("session.describe"))["subject"] == "ada"
         server.move(3590)
-        async with server.native(token) as ada:
+        async with server.client(token) as ada:
             assert (await ada.call("session.describe"))["subject"] == "ada"
         server.move(3590)
         await until(lambda: old not in server.server.keys.keyring.keyset)
         assert await published(server.url) == {new}
-        async with server.native(token) as ada:
+        async with server.client(token) as ada:
             assert await ada.closed() == (4401, "token_unknown_key")  # which comes before the expiry
 
     async def test_connections_and_sign_ins_outlive_the_rotation(self, server: HereServer, tmp_path: Path) -> None:
-        async with server.native(await signed_in(server)) as ada:
+        async with server.client(await signed_in(server)) as ada:
             before = await ada.call("session.describe")
             now_ms = self.now_ms(server)
             new = keyring.rotate(tmp_path / "data" / "keys", "ES256", now_ms=now_ms, signs_from_ms=now_ms).kid
@@ -113,7 +114,7 @@ class TestARunningServer:
     ) -> None:
         (tmp_path / "data" / "keys" / "signing-x.json").write_text("{")
         await until(lambda: "the keys stay as they were" in caplog.text)
-        async with server.native(server.token("ada")) as ada:
+        async with server.client(server.token("ada")) as ada:
             assert (await ada.call("session.describe"))["subject"] == "ada"
 
 

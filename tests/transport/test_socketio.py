@@ -246,6 +246,17 @@ async def test_who_does_not_connect_in_time_is_gone(tmp_path: Path, transport: A
         await until(lambda: not server.server.engine.sessions)
 
 
+async def test_with_the_time_to_authenticate_off_nobody_is_hurried(tmp_path: Path, transport: Any) -> None:
+    async with (
+        serving(tmp_path / "data", limits__auth_timeout=0, limits__pending_per_address=1) as server,
+        socketio(server.url, None, transport, joins=False) as client,
+    ):
+        server.move(10)
+        assert (await refused_by_http(server, transport))[0] == 503, "it still counts as pending"
+        await client.join(server.token("ada"))
+        assert (await client.call("session.describe"))["subject"] == "ada"
+
+
 async def test_one_connection_too_many_takes_the_place_of_the_longest_silent(tmp_path: Path, transport: Any) -> None:
     async with (
         serving(tmp_path / "data", limits__connections=1) as server,

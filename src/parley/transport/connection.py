@@ -38,6 +38,8 @@ CONGESTED_BYTES: Final = 65_536
 #: Commands under way for one connection; with more, no more is read from it.
 UNDER_WAY_MAX: Final = 512
 FIRST_MESSAGE_BYTES_MAX: Final = 16_384
+#: Where the time to authenticate is off: nobody waits for longer, and one who waits is counted as pending.
+OFF_S: Final = 86_400.0
 #: How long to wait before what was missed is read again, where the store is away.
 STRANDED_S: Final = 1.0
 #: Messages kept while the first one's token is being looked up.
@@ -52,7 +54,7 @@ _PING: Final = frame_ping()
 
 @dataclass(slots=True)
 class Timing:
-    """Seconds; 0 is off for `ping_interval_s` and `lifetime_s`.
+    """Seconds; 0 is off for `ping_interval_s`, `lifetime_s` and `authentication_s`.
 
     `margin_s` before its token expires a connection is warned; for `grace_s` after it, it is held.
     """
@@ -208,7 +210,7 @@ class Connection:
             if self._wire.credential_in is None:
                 self._begin(self.principal)
                 return
-        wait_s = node.timing.authentication_s
+        wait_s = node.timing.authentication_s or OFF_S
         self._waiting = node.wheel.schedule(node.clock_s() + wait_s, self._nobody_came)
 
     def text(self, data: bytes) -> None:
