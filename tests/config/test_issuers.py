@@ -101,3 +101,20 @@ def test_the_mark_changes_with_the_file(tmp_path: Path) -> None:
     (tmp_path / "new").write_text(SECRET)
     os.replace(tmp_path / "new", path)
     assert file.mark() != before
+
+
+def test_the_examples_of_the_documentation_are_settings() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "operate" / "external-issuers.md").read_text()
+    examples = [part.partition("```")[0] for part in page.split("```json\n")[1:]]
+    assert len(examples) == 4
+    for example in examples:
+        (issuer,) = load(environ={"PARLEY_AUTH__ISSUERS": example}).auth.issuers
+        assert trusted_issuer(issuer).name == issuer.name
+
+
+def test_they_are_read_from_a_file_of_settings(tmp_path: Path) -> None:
+    (tmp_path / "parley.toml").write_text(
+        '[[auth.issuers]]\nname = "acme"\nissuer = "https://acme.example"\naudience = "chat"\nsecret_file = "/x"\n'
+    )
+    (issuer,) = load(tmp_path / "parley.toml", environ={}).auth.issuers
+    assert (issuer.name, issuer.secret_file) == ("acme", Path("/x"))
