@@ -430,7 +430,7 @@ class Server:
                 ),
             )
         )
-        metrics.read("parley_connections", lambda: {"native": len(node.connections)})
+        metrics.read("parley_connections", node.connections.by_dialect)
         metrics.read("parley_connections_pending", lambda: node.connections.pending)
         metrics.read("parley_handshakes", lambda: handshake.outcomes)
         metrics.read("parley_closes", lambda: {str(code): count for code, count in node.closed.items()})

@@ -187,6 +187,10 @@ class Connection:
         return self._id
 
     @property
+    def dialect(self) -> str:
+        return self._dialect.name
+
+    @property
     def heard_at_s(self) -> float:
         return self._ws.last_heard_s if self._ws is not None else 0.0
 

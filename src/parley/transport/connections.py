@@ -23,6 +23,8 @@ class Live(Protocol):
 
     @property
     def principal(self) -> Principal | None: ...
+    @property
+    def dialect(self) -> str: ...
     def replaced(self) -> None:
         """It is one too many for its subject: close it with 4409."""
 
@@ -110,6 +112,10 @@ class Connections:
     def of(self, key: str) -> list[Live]:
         """Those under a key: `subject:…`, `session:…`, `token:…` or `conversation:…`."""
         return list(self._by.get(key, ()))
+
+    def by_dialect(self) -> Counter[str]:
+        """How many there are, by the name of what they speak."""
+        return Counter(connection.dialect for connection in self._all)
 
     def __iter__(self) -> Iterator[Live]:
         return iter(list(self._all))
