@@ -1,4 +1,4 @@
-"""Builds what the benchmarks run beside Parley: the load generator, the C floor, npm's ws, Go's gorilla.
+"""Builds what the benchmarks run beside Parley: the load generator, the C floor, npm's ws, Go's gorilla, Strawberry.
 
 What cannot be built here is left out, each with one line that says what is missing. Everything lands in `build/`, but
 for `peers/node_modules`.
@@ -31,7 +31,11 @@ def build_all() -> dict[str, str]:
     compile_c("wsload", *(HERE / "load" / name for name in ("wsload.c", "client.c", "meter.c")))
     compile_c("floor", PEERS / "floor.c")
     missing = {}
-    for name, build in (("ws", install_node_peers), ("gorilla", build_gorilla)):
+    for name, build in (
+        ("ws", install_node_peers),
+        ("gorilla", build_gorilla),
+        ("strawberry", install_python_peers),
+    ):
         try:
             build()
         except Missing as absent:
@@ -66,6 +70,18 @@ def install_node_peers() -> None:
     )
     if ended.returncode:
         raise Missing(f"npm ci failed: {_last_line(ended.stderr)}")
+
+
+def install_python_peers() -> None:
+    """Into a folder of their own: nothing of Parley's stands on them."""
+    target, wanted = BUILD / "python", PEERS / "requirements.txt"
+    if target.exists() and target.stat().st_mtime > wanted.stat().st_mtime:
+        return
+    words = [sys.executable, "-m", "pip", "install", "-q", "--upgrade", "--target", str(target), "-r", str(wanted)]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise Missing(f"pip install failed: {_last_line(ended.stderr)}")
+    target.touch()
 
 
 def build_gorilla() -> None:

@@ -61,11 +61,12 @@ DURABLE = ("parley", "parley-one-commit", "parley-postgresql")
 TALK = {"senders": 50, "seconds": 2.0, "warm_up": 0.7}
 
 
-def _fan(members: int, burst: int) -> Scenario:
+def _fan(members: int, burst: int, name: str = "fan", servers: tuple[str, ...] = EVERYBODY) -> Scenario:
     sockets = "1 socket" if members == 1 else f"{members:,} sockets"
+    of = "" if name == "fan" else ", like subscriptions"
     return Scenario(
-        f"fan_{members}" + ("_burst" if burst > 1 else ""),
-        f"One room, {sockets}: " + ("ten messages in one turn" if burst > 1 else "one message at a time"),
+        f"{name}_{members}" + ("_burst" if burst > 1 else ""),
+        f"One room, {sockets}{of}: " + ("ten messages in one turn" if burst > 1 else "one message at a time"),
         "fan",
         {
             "members": members,
@@ -74,7 +75,7 @@ def _fan(members: int, burst: int) -> Scenario:
             "seconds": 2.0 if members >= 1000 else 1.5,
             "warm_up": 0.7,
         },
-        EVERYBODY,
+        servers,
         (DELIVERY, MESSAGE, PER_S, Measure("p99_us", "p99 until received, µs")),
     )
 
@@ -115,6 +116,7 @@ SHAKING = {"concurrency": 16, "seconds": 1.2, "warm_up": 2.5}
 
 SCENARIOS = (
     *(_fan(members, burst) for members in (1, 100, 1000) for burst in (1, 10)),
+    *(_fan(1000, burst, "graphql", ("parley", "parley-graphql", "strawberry")) for burst in (1, 10)),
     _talk("durable_1", "50 senders in 50 rooms, each waiting for its answer", DURABLE, P50, P99, MESSAGE, window=1),
     _talk("durable_8", "50 senders in 50 rooms, eight in flight each", DURABLE, P50, P99, MESSAGE, window=8),
     _talk(
@@ -184,6 +186,8 @@ PROMISES = (
     Promise("… to gorilla's", _ratio("fan_1000", DELIVERY.field, "parley", "gorilla"), 1.0),
     Promise("Room of 1,000, ten in one turn, to the C loop's",
             _ratio("fan_1000_burst", DELIVERY.field, "parley", "floor"), 0.25),
+    Promise("GraphQL, 1,000 like subscriptions: CPU for each delivery, to the native dialect's",
+            _ratio("graphql_1000", DELIVERY.field, "parley-graphql", "parley"), 1.5, source="issue 5"),
     Promise("Durable, each waiting for its answer: messages a second",
             _value("durable_1", ANSWERS.field), 8000, at_least=True),
     Promise("… to one commit for each", _ratio("durable_1", ANSWERS.field, "parley", "parley-one-commit"), 3, at_least=True),

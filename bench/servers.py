@@ -17,7 +17,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,40 @@ NATIVE = Speech(
     delivered='{"jsonrpc":"2.0","method":"event"',
     answered='{"jsonrpc":"2.0","id":',
 )
+
+
+def _operation(id_: str, document: str, variables: str = "") -> str:
+    return f'{{"id":"{id_}","type":"subscribe","payload":{{"query":"{document}","variables":{{{variables}}}}}}}'
+
+
+#: The same events, asked for and told as GraphQL has them. The mutation is answered once the subscription before it is.
+GRAPHQL = Speech(
+    path="/graphql",
+    headers=("Authorization: Bearer {token}", "Sec-WebSocket-Protocol: graphql-transport-ws"),
+    join=(
+        'send:{"type":"connection_init"}',
+        "expect:connection_ack",
+        "send:"
+        + _operation(
+            "e",
+            "subscription($r:ID!){ roomEvents(room:$r){ room seq type at actor{ subject name type } data } }",
+            '"r":"{room}"',
+        ),
+        "send:" + _operation("b", r"mutation{ leaveRoom(room:\"no.room\"){ room } }"),
+        'expect:"id":"b","type":"complete"',
+    ),
+    message=_operation(
+        "m{seq}",
+        "mutation($r:ID!,$t:String!){ sendMessage(room:$r,text:$t){ duplicate } }",
+        f'"r":"{{room}}","t":"{TEXT}"',
+    ),
+    delivered='{"id":"e","type":"next"',
+)
+STRAWBERRY = replace(
+    GRAPHQL,
+    join=(*GRAPHQL.join[:3], "send:" + _operation("b", "{ room }"), GRAPHQL.join[4]),
+    message=GRAPHQL.message.replace("{ duplicate }", ""),
+)
 PLAIN = Speech(
     message=f'{{"type":"msg","room":"r1","body":"{TEXT}"}}',
     dropped='{"type":"typing","room":"r1","active":true,"body":"lorem ipsum dolor sit amet consectetur adipisci"}',
@@ -90,14 +124,15 @@ LIMITS_OFF = {
 SERVE = (sys.executable, "-m", "parley", "serve", "--port", "{port}", "--data", "{data}")
 
 
-def _parley(name: str, title: str, *, command: tuple[str, ...] = SERVE, **more: Any) -> Peer:
-    return Peer(name, title, command, NATIVE, LIMITS_OFF, is_parley=True, **more)
+def _parley(name: str, title: str, *, command: tuple[str, ...] = SERVE, speech: Speech = NATIVE, **more: Any) -> Peer:
+    return Peer(name, title, command, speech, LIMITS_OFF, is_parley=True, **more)
 
 
 SERVERS = {
     peer.name: peer
     for peer in (
         _parley("parley", "Parley"),
+        _parley("parley-graphql", "Parley, GraphQL", speech=GRAPHQL),
         _parley("parley-es256", "Parley, ES256", algorithm="ES256"),
         _parley("parley-postgresql", "Parley on PostgreSQL", on_postgresql=True),
         _parley(
@@ -108,11 +143,18 @@ SERVERS = {
         Peer("floor", "C send() loop", ("{build}/floor", "{port}"), AS_LARGE),
         Peer("ws", "npm ws", ("node", "{peers}/ws.mjs", "{port}"), PLAIN),
         Peer("ws-es256", "npm ws, ES256", ("node", "{peers}/ws.mjs", "{port}"), PLAIN, algorithm="ES256"),
+        Peer(
+            "strawberry",
+            "Strawberry's ASGI server",
+            (sys.executable, "{peers}/strawberry_server.py", "{port}"),
+            STRAWBERRY,
+            {"PYTHONPATH": str(BUILD / "python")},
+        ),
         Peer("gorilla", "gorilla/websocket", ("{build}/gorilla", "{port}"), PLAIN),
     )
 }
 #: What `building` says is missing, and who can't run without it.
-NEEDED = {"ws": ("ws", "ws-es256"), "gorilla": ("gorilla",)}
+NEEDED = {"ws": ("ws", "ws-es256"), "gorilla": ("gorilla",), "strawberry": ("strawberry",)}
 
 
 @contextlib.contextmanager

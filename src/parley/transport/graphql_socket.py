@@ -41,7 +41,7 @@ class Payloads:
     join several. The last ones are kept taken apart, for all who are given the same bytes.
     """
 
-    __slots__ = ("__weakref__", "_bodies", "_headers", "_joined", "_operation", "_tells", "epoch")
+    __slots__ = ("__weakref__", "_between", "_bodies", "_joined", "_operation", "_tells", "epoch")
 
     def __init__(self, operation: Operation) -> None:
         self._operation = operation
@@ -49,7 +49,7 @@ class Payloads:
         self._tells = operation.calls[0].root.name
         self._joined = b""
         self._bodies: list[bytes] = []
-        self._headers: dict[int, list[bytes]] = {}
+        self._between: dict[int, list[bytes]] = {}
 
     def event(self, event: Event) -> bytes:
         return self._operation.told(told(event, self.epoch)) + b"}\n" if self._tells == "roomEvents" else b""
@@ -60,16 +60,15 @@ class Payloads:
     def frames(self, joined: bytes, head: bytes) -> bytes:
         """The frames of one subscription, whose messages begin with `head`."""
         if joined is not self._joined:
-            self._joined, self._bodies, self._headers = joined, joined.split(b"\n")[:-1], {}
+            self._joined, self._bodies, self._between = joined, joined.split(b"\n")[:-1], {}
         size = len(head)
-        headers = self._headers.get(size)
-        if headers is None:
-            headers = self._headers[size] = [text_header(size + len(body)) for body in self._bodies]
-        if len(headers) == 1:
-            return b"".join((headers[0], head, self._bodies[0]))
-        return b"".join(
-            part for header, body in zip(headers, self._bodies, strict=True) for part in (header, head, body)
-        )
+        between = self._between.get(size)
+        if between is None:
+            # What stands around the heads is the same for all heads of one size, frame headers included.
+            headers = [text_header(size + len(body)) for body in self._bodies]
+            between = [b"%b%b" % pair for pair in zip([b"", *self._bodies], [*headers, b""], strict=True)]
+            self._between[size] = between
+        return head.join(between)
 
 
 class Sockets:
