@@ -117,8 +117,8 @@ class GraphqlClient(NativeClient):
         elif name == "roomSignals":
             self._say("signal", value)
         else:
-            kind = value.pop("type")
-            self._say(f"session.{kind}", {snake(k): v for k, v in value.items() if v is not None})
+            told = {snake(k): v for k, v in value.items() if v is not None and k != "type"}
+            self._say(f"session.{value['type']}", told)
 
     def _say(self, method: str, params: Any) -> None:
         self.news.append({"jsonrpc": "2.0", "method": method, "params": params})

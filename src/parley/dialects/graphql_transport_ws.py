@@ -176,7 +176,7 @@ class GraphqlTransportWs:
                 self._stage = Stage.ASKED
                 return [Request(None, None, greeting=_greeting(message.payload))]
             case Step.BEGIN:
-                return self._begin(_id_of(message), b"" if message.payload is UNSET else bytes(message.payload))
+                return self._begin(_id_of(message), b"null" if message.payload is UNSET else bytes(message.payload))
             case Step.END:
                 living = self._living.get(_id_of(message))
                 return [] if living is None else [Request(None, None, batch=living, method="complete")]
