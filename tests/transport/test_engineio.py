@@ -409,7 +409,7 @@ def test_a_farewell_that_nobody_polls_is_forgotten(monkeypatch: pytest.MonkeyPat
             live.close(1012, "restarting")
             while application.engines["/engine.io/"].sessions:
                 await asyncio.sleep(0.005)
-            assert (live.state, live.unsent_bytes) == (State.OVER, 0)
+            assert (live.state, live.unpolled_bytes) == (State.OVER, 0)
 
     played(scene)
 

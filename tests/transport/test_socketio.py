@@ -282,7 +282,7 @@ async def test_who_does_not_poll_holds_no_more_than_the_limit_and_is_ended(tmp_p
         await ben.call("message.send", room="den", text="this answers the poll that waits")
         await ada._reading
         for _ in range(40):
-            assert session.unsent_bytes < 100_000
+            assert session.unpolled_bytes < 100_000
             await ben.call("message.send", room="den", text="x" * 7000)
         assert not session.is_open
         ada.poll_on()
@@ -308,7 +308,10 @@ async def test_commands_of_one_who_does_not_poll_wait_once_there_is_much_to_answ
         assert connection.outbox.waiting_bytes < 12 * 400_000
         assert connection._ordering.under_way > 40
         ada.poll_on()
-        assert (await ada.call("session.describe"))["subject"] == "ada"
+        for number in range(100, 160):
+            answer = ada._answers[number] = asyncio.get_running_loop().create_future()
+        assert len((await asyncio.wait_for(answer, 30))["result"]["events"]) == 41
+        assert all(answer.done() for answer in ada._answers.values())
         assert session.is_open
 
 

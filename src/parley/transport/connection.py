@@ -271,7 +271,8 @@ class Connection:
         for subscription in self._subscriptions.values():
             subscription.regroup()
         self.outbox.drained()
-        if not self.outbox.congested:
+        # One who polls drains by bits: what was handed over for the last polls comes first.
+        if not self.outbox.congested and self._ws is not None and self._ws.unpolled_bytes <= CONGESTED_BYTES:
             self._ordering.release()
 
     def rewired(self) -> None:

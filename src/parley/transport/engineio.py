@@ -189,7 +189,12 @@ class Session:
 
     @property
     def unsent_bytes(self) -> int:
-        return self._ws.unsent_bytes if self._ws is not None else self._unpolled_bytes + self._sending_bytes
+        """Over HTTP none: what waits for a poll was counted while it waited in the outbox, whatever was asked for."""
+        return self._ws.unsent_bytes if self._ws is not None else 0
+
+    @property
+    def unpolled_bytes(self) -> int:
+        return self._unpolled_bytes + self._sending_bytes
 
     @property
     def last_heard_s(self) -> float:

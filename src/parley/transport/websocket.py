@@ -135,6 +135,10 @@ class WebSocket(WSListener):
         return False
 
     @property
+    def unpolled_bytes(self) -> int:
+        return 0
+
+    @property
     def is_open(self) -> bool:
         """Whether messages still come and may be written: no CLOSE has gone either way."""
         return self._state == _OPEN
