@@ -57,13 +57,14 @@ MEMORY = Measure("kib_per_connection", "KiB for each connection")
 ANSWERS = Measure("answers_per_s", "acknowledged a second", more_is_better=True)
 
 EVERYBODY = ("parley", "floor", "ws", "gorilla")
+SOCKETIO = ("parley", "parley-socketio", "socket.io", "python-socketio")
 DURABLE = ("parley", "parley-one-commit", "parley-postgresql")
 TALK = {"senders": 50, "seconds": 2.0, "warm_up": 0.7}
 
 
 def _fan(members: int, burst: int, name: str = "fan", servers: tuple[str, ...] = EVERYBODY) -> Scenario:
     sockets = "1 socket" if members == 1 else f"{members:,} sockets"
-    of = "" if name == "fan" else ", like subscriptions"
+    of = {"graphql": ", like subscriptions", "socketio": " of Socket.IO"}.get(name, "")
     return Scenario(
         f"{name}_{members}" + ("_burst" if burst > 1 else ""),
         f"One room, {sockets}{of}: " + ("ten messages in one turn" if burst > 1 else "one message at a time"),
@@ -117,6 +118,7 @@ SHAKING = {"concurrency": 16, "seconds": 1.2, "warm_up": 2.5}
 SCENARIOS = (
     *(_fan(members, burst) for members in (1, 100, 1000) for burst in (1, 10)),
     *(_fan(1000, burst, "graphql", ("parley", "parley-graphql", "strawberry")) for burst in (1, 10)),
+    *(_fan(1000, burst, "socketio", SOCKETIO) for burst in (1, 10)),
     _talk("durable_1", "50 senders in 50 rooms, each waiting for its answer", DURABLE, P50, P99, MESSAGE, window=1),
     _talk("durable_8", "50 senders in 50 rooms, eight in flight each", DURABLE, P50, P99, MESSAGE, window=8),
     _talk(
@@ -188,6 +190,15 @@ PROMISES = (
             _ratio("fan_1000_burst", DELIVERY.field, "parley", "floor"), 0.25),
     Promise("GraphQL, 1,000 like subscriptions: CPU for each delivery, to the native dialect's",
             _ratio("graphql_1000", DELIVERY.field, "parley-graphql", "parley"), 1.5, source="issue 5"),
+    Promise("Socket.IO, 1,000 sockets, one at a time: CPU for each delivery, to the native dialect's",
+            _ratio("socketio_1000", DELIVERY.field, "parley-socketio", "parley"), 1.15, source="issue 4"),
+    Promise("… to npm socket.io's", _ratio("socketio_1000", DELIVERY.field, "parley-socketio", "socket.io"), 0.5,
+            source="issue 4"),
+    Promise("… ten in one turn, to npm socket.io's",
+            _ratio("socketio_1000_burst", DELIVERY.field, "parley-socketio", "socket.io"), 0.1, source="issue 4"),
+    Promise("… python-socketio's, one at a time, to Parley's",
+            _ratio("socketio_1000", DELIVERY.field, "python-socketio", "parley-socketio"), 8, at_least=True,
+            source="issue 4"),
     Promise("Durable, each waiting for its answer: messages a second",
             _value("durable_1", ANSWERS.field), 8000, at_least=True),
     Promise("… to one commit for each", _ratio("durable_1", ANSWERS.field, "parley", "parley-one-commit"), 3, at_least=True),

@@ -114,6 +114,34 @@ PLAIN = Speech(
     message=f'{{"type":"msg","room":"r1","body":"{TEXT}"}}',
     dropped='{"type":"typing","room":"r1","active":true,"body":"lorem ipsum dolor sit amet consectetur adipisci"}',
 )
+
+
+def _packet(name: str, params: str, id_: str = "") -> str:
+    return f'42{id_}["{name}",{{{params}}}]'
+
+
+#: The same commands and events over Socket.IO.
+SOCKETIO = Speech(
+    path="/socket.io/?EIO=4&transport=websocket",
+    join=(
+        "expect:0{",
+        "send:40",
+        "expect:40{",
+        "send:" + _packet("room.subscribe", '"room":"{room}"', "1"),
+        'expect:431[{"result"',
+    ),
+    message=_packet("message.send", f'"room":"{{room}}","text":"{TEXT}"', "{seq}"),
+    dropped=_packet("typing.set", '"room":"{room}","active":true,"text":"lorem ipsum dolor sit"'),
+    delivered='42["event"',
+    answered="43",
+)
+PLAIN_SOCKETIO = Speech(
+    path=SOCKETIO.path,
+    headers=(),
+    join=("expect:0{", 'send:40{"token":"{token}"}', "expect:40{"),
+    message=_packet("msg", f'"room":"r1","body":"{TEXT}"'),
+    delivered='42["msg"',
+)
 #: What the C loop hands on is as large as Parley's event with the same text: larger frames cost the kernel more.
 AS_LARGE = Speech(PLAIN.message.replace(TEXT, TEXT + " " * 356), path="/")
 #: As Parley ships, but for its limits.
@@ -133,6 +161,7 @@ SERVERS = {
     for peer in (
         _parley("parley", "Parley"),
         _parley("parley-graphql", "Parley, GraphQL", speech=GRAPHQL),
+        _parley("parley-socketio", "Parley, Socket.IO", speech=SOCKETIO),
         _parley("parley-es256", "Parley, ES256", algorithm="ES256"),
         _parley("parley-postgresql", "Parley on PostgreSQL", on_postgresql=True),
         _parley(
@@ -143,6 +172,13 @@ SERVERS = {
         Peer("floor", "C send() loop", ("{build}/floor", "{port}"), AS_LARGE),
         Peer("ws", "npm ws", ("node", "{peers}/ws.mjs", "{port}"), PLAIN),
         Peer("ws-es256", "npm ws, ES256", ("node", "{peers}/ws.mjs", "{port}"), PLAIN, algorithm="ES256"),
+        Peer("socket.io", "npm socket.io", ("node", "{peers}/socketio.mjs", "{port}"), PLAIN_SOCKETIO),
+        Peer(
+            "python-socketio",
+            "python-socketio",
+            (sys.executable, "{peers}/python_socketio.py", "{port}"),
+            PLAIN_SOCKETIO,
+        ),
         Peer(
             "strawberry",
             "Strawberry's ASGI server",
@@ -154,7 +190,7 @@ SERVERS = {
     )
 }
 #: What `building` says is missing, and who can't run without it.
-NEEDED = {"ws": ("ws", "ws-es256"), "gorilla": ("gorilla",), "strawberry": ("strawberry",)}
+NEEDED = {"ws": ("ws", "ws-es256", "socket.io"), "gorilla": ("gorilla",), "strawberry": ("strawberry",)}
 
 
 @contextlib.contextmanager
