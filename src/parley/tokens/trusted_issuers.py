@@ -172,9 +172,9 @@ class TrustedIssuer:
 
 
 def _name_of(claims: Mapping[str, Any]) -> str:
-    """What others see, cut to what a name here may be; the issuer's subject where that is nothing."""
+    """What others see: bounded, without NUL, which no database takes; the issuer's subject where that is nothing."""
     name: str = claims.get("name", "")
-    return name[:_NAME_CHARS_MAX] or claims["sub"]
+    return name.replace("\0", "")[:_NAME_CHARS_MAX] or claims["sub"]
 
 
 def _reach(claims: Mapping[str, Any], path: str) -> Any:
