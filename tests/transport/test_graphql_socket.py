@@ -329,6 +329,29 @@ class TestATokensLife:
             assert (await ada.operation("{ session { subject } }"))["data"]["session"]["subject"] == "ada"
 
 
+class TestTheFence:
+    async def test_what_is_begun_while_nothing_may_be_handed_out_begins_when_it_may(
+        self, server: HereServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await room(server, messages=1)
+        async with graphql(server.url, server.token("ada")) as ada:
+            await ada.operation("{ session { subject } }")
+            polls: list[Any] = []
+            real = server.store.poll
+            monkeypatch.setattr(server.store, "poll", lambda heads, done: polls.append((heads, done)))
+            await until(lambda: bool(polls))
+            server.move(1.1)
+            id = await ada.begin(EVENTS, room="den", after=0)
+            given_up = await ada.begin(EVENTS, room="den", after=0)
+            await ada.send(type="complete", id=given_up)
+            await ada.operation("{ session { subject } }")
+            assert ada.payloads(id) == []
+            monkeypatch.setattr(server.store, "poll", real)
+            real(*polls[0])
+            await until(lambda: len(ada.payloads(id)) == 2)
+            assert not [one for one in ada.told if one["type"] == "error" or one.get("id") == given_up]
+
+
 class TestSharing:
     async def test_a_thousand_alike_are_told_by_one_execution(
         self, server: HereServer, monkeypatch: pytest.MonkeyPatch

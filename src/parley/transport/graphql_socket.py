@@ -172,7 +172,7 @@ class _Reader:
 class GraphqlConnection(Connection):
     """A connection whose subscriptions go by the ids of their operations."""
 
-    __slots__ = ("_joining", "_notices", "_sockets")
+    __slots__ = ("_behind_fence", "_joining", "_notices", "_sockets")
 
     _dialect: GraphqlTransportWs
 
@@ -181,6 +181,7 @@ class GraphqlConnection(Connection):
         self._sockets = sockets
         self._notices: dict[str, Living] = {}
         self._joining = 0  # subscriptions that are not live yet
+        self._behind_fence: list[tuple[Request, Living]] = []
 
     # --- what it asks ---
 
@@ -216,7 +217,7 @@ class GraphqlConnection(Connection):
 
     def _subscribe_to(self, request: Request, living: Living, principal: Principal) -> None:
         limit = self._node.subscriptions_max
-        if limit and len(self._subscriptions) + len(self._notices) + self._joining >= limit:
+        if limit and len(self._subscriptions) + len(self._notices) + self._joining + len(self._behind_fence) >= limit:
             self._answered(request, Refusal("limit_exceeded", f"A connection has at most {limit} subscriptions."))
         elif request.refusal is not None:
             self._answered(request, request.refusal)
@@ -234,12 +235,13 @@ class GraphqlConnection(Connection):
         assert request.row is not None
         encoder = self._sockets.payloads(operation)
         reader = _Reader(self, living, encoder)
-        self._joining += 1
 
         def answered(subscription: Subscription | None, result: Any) -> None:
             self._joining -= 1
             if subscription is None or isinstance(result, Refusal):
-                if not living.has_ended:
+                if self._fenced and not living.has_ended:
+                    self._behind_fence.append((request, living))
+                elif not living.has_ended:
                     self._answered(request, _refusal_of(result))
                 return
             if living.has_ended:
@@ -257,8 +259,24 @@ class GraphqlConnection(Connection):
                 subscription.told = params.after
                 self._follow(subscription)
 
+        if self._fenced:
+            # An error would be the end of it, to any client; it begins once there is something to be told.
+            self._behind_fence.append((request, living))
+            return
+        self._joining += 1
         live = replay.Subscribe(room=params.room, epoch=params.epoch)
         self._node.door.subscribe(request.row, live, reader, principal, self._ordering, lambda: self._reads, answered)
+
+    def unfence(self) -> None:
+        super().unfence()
+        waiting, self._behind_fence = self._behind_fence, []
+        for request, living in waiting:
+            if living.has_ended or self._closing or self.principal is None:
+                continue
+            if self._held:
+                self._answered(request, Refusal("token_expired"))
+            else:
+                self._join(request, living, self.principal)
 
     def _stop(self, living: Living) -> None:
         """The client has ended an operation. What a query of it comes to is not told."""
@@ -310,6 +328,7 @@ class GraphqlConnection(Connection):
     def _leave(self) -> None:
         super()._leave()
         self._notices = {}
+        self._behind_fence = []
 
 
 def _refusal_of(result: Any) -> Refusal:
