@@ -1,10 +1,13 @@
 """The fuzzers, for a short while; what they are and may see stands in `fuzz/`."""
 
+import pytest
+
 from fuzz import socketio
 
 from tests.lengths import LONG
 
 
+@pytest.mark.timeout(600)
 def test_hostile_socketio_clients_meet_only_the_endings_that_are_allowed() -> None:
     seen = socketio.run(seconds=300 if LONG else 10, seed=1)
     assert min(seen["codecs"][what] for what in ("taken", "refused", "ended 4400")) > 100
