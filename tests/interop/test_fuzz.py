@@ -1,7 +1,6 @@
 """The fuzzers, for a short while; what they are and may see stands in `fuzz/`."""
 
 import pytest
-
 from fuzz import socketio
 
 from tests.lengths import LONG
