@@ -7,12 +7,14 @@ from urllib.parse import urlencode
 
 import pytest
 
+from parley.dialects.graphql_schema import sdl
 from tests.dialects.hostile_documents import HOSTILE, request_bytes
 from tests.serving import ServerProcess
 from tests.transport.asking import JSON, Answer, ask, assert_problem, bearer, command, rpc
 
 RESPONSE = "application/graphql-response+json"
 NEWER = ("Accept", RESPONSE)
+BROWSER = ("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")
 
 
 def post(server: ServerProcess, token: str, body: Any, *headers: tuple[str, str]) -> Answer:
@@ -132,6 +134,21 @@ class TestGet:
 
     def test_without_a_query_it_is_no_request(self, at_home: ServerProcess, ada: str) -> None:
         assert get(at_home, bearer(ada)).status == 400
+
+    def test_a_browser_gets_the_page_without_a_credential(self, at_home: ServerProcess) -> None:
+        answer = get(at_home, BROWSER)
+        assert answer.status == 200
+        assert (answer.header("content-type") or "").startswith("text/html")
+        assert "Accept" in (answer.header("vary") or "")
+        assert "default-src 'none'" in (answer.header("content-security-policy") or "")
+
+    def test_the_schema_as_text_is_for_everybody(self, at_home: ServerProcess) -> None:
+        answer = ask(at_home, "GET", "/graphql/schema.graphql")
+        assert answer.status == 200
+        assert answer.header("content-type") == "text/plain; charset=utf-8"
+        assert answer.body.decode() == sdl()
+        again = ask(at_home, "GET", "/graphql/schema.graphql", [("If-None-Match", answer.header("etag") or "")])
+        assert (again.status, again.body) == (304, b"")
 
 
 class TestCommands:

@@ -142,6 +142,7 @@ def create_app(parts: AppParts) -> ASGIApp:
         ("/rpc", {"POST": handlers.rpc}),
         ("/conversations", {"POST": conversations.start}),
         ("/graphql", {"GET": graphql.get, "POST": graphql.post}),
+        ("/graphql/schema.graphql", {"GET": graphql.schema}),
         ("/ws", {"GET": _upgrade_required}),
         ("/healthz", {"GET": health.healthz}),
         ("/readyz", {"GET": health.readyz}),

@@ -6,6 +6,7 @@ dialect's (`dialects/graphql_*`); subscriptions are `graphql_socket.py`'s.
 
 import asyncio
 import functools
+import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -15,12 +16,13 @@ from starlette.responses import Response
 from parley.dialects import graphql_http
 from parley.dialects.graphql_documents import Documents, Refused, error_of
 from parley.dialects.graphql_operations import Asked, Call, Operation, asked_in, prepare, refused
+from parley.dialects.graphql_schema import sdl
 from parley.domain import sessions
 from parley.domain.errors import Refusal
 from parley.domain.principal import Principal
 from parley.service.door import Door
 from parley.transport import bodies, problems
-from parley.transport.pages import Pages
+from parley.transport.pages import Pages, matches
 
 _HEADERS: Final = {"Cache-Control": "no-store", "Vary": "Accept"}
 _HERE_IS_NO_CONNECTION: Final = "This is about a connection, and there is none here."
@@ -55,6 +57,14 @@ class GraphqlHandlers:
         principal = await self._principal(request)
         query_string = request.scope["query_string"].decode("latin-1")
         return await self._answer(kind, principal, lambda: graphql_http.asked_by_get(query_string), only_queries=True)
+
+    async def schema(self, request: Request) -> Response:
+        """`GET /graphql/schema.graphql`: the schema as text, which is no secret."""
+        body, etag = _schema_text()
+        headers = {"Cache-Control": "no-cache", "ETag": etag}
+        if matches(request.headers.getlist("if-none-match"), etag):
+            return Response(status_code=304, headers=headers)
+        return Response(body, headers={**headers, "Content-Type": "text/plain; charset=utf-8"})
 
     async def post(self, request: Request) -> Response:
         """`POST /graphql`: one operation."""
@@ -113,6 +123,12 @@ class GraphqlHandlers:
             answered(call.refusal or Refusal("invalid_request"))
         else:
             self._door.submit(row, params, principal, ordering, answered)
+
+
+@functools.cache
+def _schema_text() -> tuple[bytes, str]:
+    body = sdl().encode()
+    return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
 def _said(body: bytes, kind: str, status: int) -> Response:
