@@ -137,7 +137,7 @@ async def test_closing_fails_what_waits_and_ends_what_iterates(server: ServerPro
 
         reading = asyncio.create_task(read_all())
         lost = asyncio.create_task(chat.call("room.get", room=room))
-        await asyncio.sleep(0)  # both are under way
+        await asyncio.sleep(0)  # both are under way; there was no time for an answer
     assert await reading == []
     with pytest.raises(ConnectionLost):
         await lost

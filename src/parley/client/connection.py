@@ -209,9 +209,9 @@ class Chat:
         for task in tasks:
             task.cancel()
         self._finish(ConnectionLost("closed", 1000))
-        await asyncio.gather(*tasks, return_exceptions=True)
         if line is not None:
             await line.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._credentials.close()
 
     # --- keeping a line ---

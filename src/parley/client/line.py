@@ -191,6 +191,7 @@ class Line:
         """Say goodbye properly."""
         if not self.over.done():
             self._given_up = ConnectionLost("closed", 1000)
+            self._fail_unanswered(self._given_up)  # an answer may still come while the server says goodbye: too late
             with contextlib.suppress(ConnectionClosed):
                 await self._socket.close()
         self._end()
@@ -208,6 +209,9 @@ class Line:
         self.over.set_result(lost)
         for task in self._tasks:
             task.cancel()
+        self._fail_unanswered(lost)
+
+    def _fail_unanswered(self, lost: ConnectionLost) -> None:
         unanswered, self._unanswered = self._unanswered, {}
         for answered in unanswered.values():
             answered(lost)
