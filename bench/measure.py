@@ -18,6 +18,7 @@ import building
 from charts import charts
 from report import Results, machine, page, promises, tables
 
+import tokens
 from scenarios import SCENARIOS
 from servers import SERVERS, Running, without
 
@@ -68,6 +69,10 @@ def _measure(a: argparse.Namespace) -> list[dict[str, object]]:
     a.rows.parent.mkdir(parents=True, exist_ok=True)
     with a.rows.open("w") as file:
         file.write(json.dumps({"machine": machine()}) + "\n")
+        if tokens.SCENARIO in wanted:
+            for row in tokens.rows(a.runs):
+                rows.append(row)
+                file.write(json.dumps(row) + "\n")
         for run in range(a.runs):
             for scenario in (s for s in SCENARIOS if s.name in wanted):
                 here = [name for name in scenario.servers if name in servers and name not in absent]

@@ -10,12 +10,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import tokens
 from scenarios import MESSAGE, PROMISES, SCENARIOS, Scenario
 from servers import SERVERS
 
 Row = dict[str, Any]
 #: What ratios are made to, in this order, where it was measured.
-BASES = ("floor", "ws", "gorilla", "parley-one-commit")
+BASES = ("floor", "ws", "gorilla", "parley-one-commit", "bare", "pyjwt")
 #: With more of the cores than this used by others, the numbers say little.
 QUIET = 0.05
 
@@ -87,6 +88,11 @@ def spread(values: Sequence[float]) -> str:
     return number(values[0]) if len(values) == 1 else f"{number(min(values))} to {number(max(values))}"
 
 
+def title(server: str) -> str:
+    """What a server, or a way to check a token, is called."""
+    return tokens.WAYS[server] if server in tokens.WAYS else SERVERS[server].title
+
+
 def tables(results: Results) -> list[str]:
     """One Markdown table for each scenario."""
     told = []
@@ -94,11 +100,11 @@ def tables(results: Results) -> list[str]:
         servers = results.servers(scenario)
         bases = [base for base in BASES if base in servers]
         first = scenario.measures[0]
-        head = ["", first.title, "spread", *(f"to {SERVERS[base].title}" for base in bases)]
+        head = ["", first.title, "spread", *(f"to {title(base)}" for base in bases)]
         head += [measure.title for measure in scenario.measures[1:]]
         lines = [f"### {scenario.title}", "", _line(head), _line(["---", *["---:"] * (len(head) - 1)])]
         for server in servers:
-            cells = [SERVERS[server].title]
+            cells = [title(server)]
             values = results.values(scenario.name, first.field, server)
             cells += [number(statistics.median(values)), spread(values)] if values else ["–", ""]
             for base in bases:
@@ -204,6 +210,12 @@ Warm, the token in the `Authorization` header, one core; the client hangs up as 
 
 {handshake}
 
+## Checking a token
+
+One thread, no socket: what `parley.tokens` adds to the signature check that nobody can leave out.
+
+{token}
+
 ## Messages that store nothing
 
 Parley's is `typing.set` as a notification by a member whom nobody else reads; the others decode a message and drop it.
@@ -232,5 +244,8 @@ def page(results: Results, about: dict[str, str], runs: int) -> str:
         runs=runs,
         quiet=f"Others used {results.others():.0%} of the two cores meanwhile.",
         promises=promises(results) or "Nothing was measured.",
-        **{mode: "\n\n".join(parts[mode]) or "Not measured." for mode in ("fan", "talk", "handshake", "drop", "idle")},
+        **{
+            mode: "\n\n".join(parts[mode]) or "Not measured."
+            for mode in ("fan", "talk", "handshake", "token", "drop", "idle")
+        },
     )

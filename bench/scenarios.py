@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import tokens
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -157,6 +159,14 @@ SCENARIOS = (
         (HANDSHAKE, HANDSHAKES, Measure("p99_us", "p99, µs")),
         refused=True,
     ),
+    Scenario(
+        tokens.SCENARIO,
+        "Checking an ES256 token",
+        "token",
+        {},
+        tuple(tokens.WAYS),
+        (Measure(tokens.FIELD, "CPU for each, µs"),),
+    ),
     _incoming("incoming", 1000),
     _incoming("incoming_dense", 8000),
     _idle(2000),
@@ -215,6 +225,11 @@ PROMISES = (
             _ratio("handshake", HANDSHAKE.field, "parley", "ws"), 0.5),
     Promise("… with a token not seen before", _ratio("handshake_new", HANDSHAKE.field, "parley", "ws"), 0.5),
     Promise("A refused handshake, to an accepted one", _refused_to_accepted, 1.0),
+    Promise("Checking an ES256 token in full, to the bare signature check",
+            _ratio(tokens.SCENARIO, tokens.FIELD, "in-full", "bare"), 1.7, source="issue 3"),
+    Promise("… to PyJWT", _ratio(tokens.SCENARIO, tokens.FIELD, "in-full", "pyjwt"), 1.0, source="issue 3"),
+    Promise("… seen before, to in full", _ratio(tokens.SCENARIO, tokens.FIELD, "seen-before", "in-full"), 0.1,
+            source="issue 3"),
     Promise("An idle connection, KiB", _value("idle_2000", MEMORY.field), 16),
     Promise("An idle connection among 10,000, KiB", _value("idle_10000", MEMORY.field), 16),
 )  # fmt: skip
