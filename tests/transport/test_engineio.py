@@ -10,6 +10,7 @@ import pytest
 
 from parley.dialects import engineio
 from parley.dialects.engineio import State
+from parley.transport import candidate
 from parley.transport import engineio as sessions
 from parley.transport.frames import frame_binary, frame_ping, frame_text, messages_in
 from tests.interop.conformance import Application, EngineEcho
@@ -62,7 +63,7 @@ async def waiting(session: PolledSession, application: Application) -> "asyncio.
     """A poll that has arrived."""
     live = application.engines["/engine.io/"].sessions[session.opened["sid"]]
     polling = session.polling()
-    while live._poll is None and not polling.done():
+    while not live._backlog.has_poll and not polling.done():
         await asyncio.sleep(0)
     return polling
 
@@ -296,7 +297,7 @@ def test_a_poll_that_is_cancelled_ends_the_session() -> None:
         async with await PolledSession.open(server.port) as session:
             await session.polls.send(request("GET", session.query))
             (live,) = application.engines["/engine.io/"].sessions.values()
-            while live._poll is None:
+            while not live._backlog.has_poll:
                 await asyncio.sleep(0)
             session.polls.sock.close()
             while live.is_open:
@@ -454,7 +455,7 @@ def test_a_candidate_that_says_anything_else_or_goes_is_dropped_and_the_session_
 
 
 def test_a_candidate_has_its_time_and_there_is_one_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "UPGRADE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(candidate, "UPGRADE_TIMEOUT_S", 0.2)
 
     async def scene(server: Server, _: Application) -> None:
         async with await PolledSession.open(server.port) as session, over_socket(server, session.socket_path) as peer:

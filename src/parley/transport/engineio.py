@@ -7,7 +7,6 @@ requests themselves are `polling.py`'s; what messages mean is the peer's.
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -15,13 +14,13 @@ from parley.dialects import engineio
 from parley.dialects.dialect import Ended
 from parley.dialects.engineio import Effect, Input, Packet, State
 from parley.domain.errors import Refusal
+from parley.transport.backlog import NOOP, Backlog
+from parley.transport.candidate import Candidate
 from parley.transport.frames import frame_binary, frame_text, messages_in
 from parley.transport.websocket import WebSocket
 
 log = logging.getLogger(__name__)
 
-#: How long a WebSocket may be the candidate of an upgrade.
-UPGRADE_TIMEOUT_S: Final = 10.0
 #: How long a client's close waits for a poll that was sent at the same time, on another connection.
 CROSSING_S: Final = 0.05
 #: A ping that goes out this late gives its client the whole time again.
@@ -32,7 +31,6 @@ PAUSED_S: Final = 1.0
 FAREWELL_S: Final = 5.0
 
 _PING: Final = frame_text(b"2")
-_PROBED: Final = frame_text(engineio.PROBED)
 
 
 class Peer(Protocol):
@@ -93,6 +91,7 @@ class Session:
     """One session. A `websocket.Receiver` of the WebSocket it lives on."""
 
     __slots__ = (
+        "_backlog",
         "_candidate",
         "_crossed",
         "_deadline",
@@ -101,15 +100,10 @@ class Session:
         "_high_bytes",
         "_is_pinged",
         "_is_reading",
-        "_parked",
         "_peer",
-        "_poll",
         "_posting",
         "_resumed",
-        "_sending_bytes",
         "_timer",
-        "_unpolled",
-        "_unpolled_bytes",
         "_ws",
         "sid",
         "state",
@@ -128,14 +122,9 @@ class Session:
         self._is_reading = True
         self._resumed: asyncio.Future[None] | None = None
         self._crossed: asyncio.Future[None] | None = None
-        # What was handed over and waits for a poll, as a payload's records; and the poll that takes it.
-        self._unpolled: deque[bytes] = deque()
-        self._unpolled_bytes = 0
-        self._poll: asyncio.Future[bytes] | None = None
-        self._sending_bytes = 0  # of an answer on its way
-        self._parked = False  # an answer will be made at the end of this turn
+        self._backlog = Backlog(self.writing_paused)
         self._posting = False
-        self._candidate: _Candidate | None = None
+        self._candidate: Candidate | None = None
         # Of pings and pongs, or of the farewell: what is due next, and when.
         self._is_pinged = False
         self._deadline = 0.0
@@ -194,7 +183,7 @@ class Session:
 
     @property
     def unpolled_bytes(self) -> int:
-        return self._unpolled_bytes + self._sending_bytes
+        return self._backlog.unpolled_bytes
 
     @property
     def last_heard_s(self) -> float:
@@ -240,8 +229,8 @@ class Session:
             self._ws.write(frames)
             return
         for message, is_binary in messages_in(frames):
-            self._add(engineio.binary_record(message) if is_binary else message)
-        self._answer_soon()
+            self._backlog.add(engineio.binary_record(message) if is_binary else message)
+        self._backlog.answer_soon()
 
     # --- what a WebSocket brings (websocket.Receiver) ---
 
@@ -300,26 +289,27 @@ class Session:
     def poll(self) -> asyncio.Future[bytes]:
         """A GET: what it is answered, once that is there. Raises: Refusal where there may be none."""
         self._heard_at_s = self._engine.clock()
-        effect = self._take(Input.POLL if self._poll is None else Input.SECOND_POLL)
+        backlog = self._backlog
+        effect = self._take(Input.SECOND_POLL if backlog.has_poll else Input.POLL)
         if effect not in (Effect.WAIT, Effect.ANSWER):
             raise _refused(effect)
-        poll = self._poll = asyncio.get_running_loop().create_future()
+        poll: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        backlog.await_with(poll)
         if self._crossed is not None and not self._crossed.done():
             self._crossed.set_result(None)
-        if self._unpolled:
-            self._answer()
+        if backlog:
+            backlog.answer()
         elif self.state is not State.CLOSING and self._peer is not None:
             self._peer.writing_resumed()
-            if effect is Effect.ANSWER and not self._unpolled and self._poll is poll and not poll.done():
-                self._add(b"6")
-                self._answer_soon()
+            if effect is Effect.ANSWER and not backlog and not poll.done():
+                backlog.add(NOOP)
+                backlog.answer_soon()
         return poll
 
     def polled(self) -> None:
         """The answer has left."""
-        self._poll = None
-        self._sending_bytes = 0
-        if self.state is State.CLOSING and not self._unpolled:
+        self._backlog.polled()
+        if self.state is State.CLOSING and not self._backlog:
             self._forget()
 
     def post(self) -> bool:
@@ -337,7 +327,7 @@ class Session:
             for packet in engineio.decode_payload(body):
                 if not self.is_open:
                     break  # what is behind a close is not read
-                if packet.kind == engineio.CLOSE and self._poll is None:
+                if packet.kind == engineio.CLOSE and not self._backlog.has_poll:
                     await self._crossing()
                 self._packet(packet)
         except Ended:
@@ -367,11 +357,12 @@ class Session:
 
     # --- the upgrade ---
 
-    def candidate(self) -> "_Candidate | None":
+    def candidate(self) -> "Candidate | None":
         """The receiver for a WebSocket that came with this `sid`; None where none may come."""
         if self._take(Input.SOCKET) is not Effect.TRY:
             return None
-        candidate = self._candidate = _Candidate(self)
+        engine = self._engine
+        candidate = self._candidate = Candidate(self, lambda in_s, then: engine.call_at(engine.clock() + in_s, then))
         return candidate
 
     def probed(self) -> None:
@@ -380,7 +371,7 @@ class Session:
     def upgrade(self) -> None:
         self._take(Input.UPGRADE)
 
-    def lost_candidate(self, candidate: "_Candidate") -> None:
+    def lost_candidate(self, candidate: "Candidate") -> None:
         if self._candidate is candidate:
             self._take(Input.LOST_CANDIDATE)
 
@@ -389,14 +380,10 @@ class Session:
         assert candidate is not None
         ws = candidate.leave()
         assert ws is not None
-        self._tell_poll(b"6")  # there should be none: what waits goes out on the socket
-        for record in self._unpolled:
-            if record == b"6":
-                continue
+        self._backlog.tell(NOOP)  # there should be none: what waits goes out on the socket
+        for record in self._backlog.take_all():
             data = engineio.record_bytes(record)
             ws.write(frame_text(record) if data is None else frame_binary(data))
-        self._unpolled.clear()
-        self._unpolled_bytes = 0
         self._ws = ws
         self.write = ws.write
         ws.hand_to(self)
@@ -417,20 +404,20 @@ class Session:
         match effect:
             case Effect.PROBE:
                 assert self._candidate is not None
-                self._candidate.answer(_PROBED)
-                if self._poll is not None and not self._poll.done():
-                    if not self._unpolled:
-                        self._add(b"6")
-                    self._answer_soon()
+                self._candidate.answer_probe()
+                if self._backlog.is_awaited:
+                    if not self._backlog:
+                        self._backlog.add(NOOP)
+                    self._backlog.answer_soon()
             case Effect.SWITCH:
                 self._switch()
             case Effect.DROP:
                 self._drop_candidate()
             case Effect.NOOP:
-                self._tell_poll(b"6")
+                self._backlog.tell(NOOP)
                 self._end(*_ended_with(what, code, reason))
             case Effect.END | Effect.REFUSE_AND_END:
-                self._tell_poll(b"1")
+                self._backlog.tell(b"1")
                 self._end(*_ended_with(what, code, reason))
             case Effect.FAREWELL:
                 self._farewell()
@@ -449,14 +436,13 @@ class Session:
     def _farewell(self) -> None:
         self._drop_candidate()
         self._cancel_timer()
-        if not self._unpolled:
-            self._tell_poll(b"6")
+        if not self._backlog:
+            self._backlog.tell(NOOP)
             self._forget()
             return
         self._deadline = self._engine.clock() + FAREWELL_S
         self._timer = self._engine.call_at(self._deadline, self._late)
-        if self._poll is not None and not self._poll.done():
-            self._answer()
+        self._backlog.answer()
         self.resume_reading()
         self._lose()
 
@@ -469,9 +455,8 @@ class Session:
         self._engine.sessions.pop(self.sid, None)
         self._cancel_timer()
         self._drop_candidate()
-        self._unpolled.clear()
-        self._unpolled_bytes = 0
-        self._tell_poll(b"6")
+        self._backlog.clear()
+        self._backlog.tell(NOOP)
         self.write = _nowhere
         self.resume_reading()
         self._lose()
@@ -488,36 +473,6 @@ class Session:
         candidate, self._candidate = self._candidate, None
         if candidate is not None:
             candidate.drop()
-
-    # --- what waits for a poll ---
-
-    def _add(self, record: bytes) -> None:
-        self._unpolled.append(record)
-        self._unpolled_bytes += len(record)
-
-    def _tell_poll(self, record: bytes) -> None:
-        """The last word to a poll that waits."""
-        if self._poll is not None and not self._poll.done():
-            self._poll.set_result(record)
-
-    def _answer_soon(self) -> None:
-        """Answer at the end of the turn: what else is written in it goes along."""
-        if not self._parked and self._poll is not None and not self._poll.done():
-            self._parked = True
-            asyncio.get_running_loop().call_soon(self._answer)
-
-    def _answer(self) -> None:
-        self._parked = False
-        poll, unpolled = self._poll, self._unpolled
-        if poll is None or poll.done() or not unpolled:
-            return
-        records = [unpolled.popleft() for _ in range(min(len(unpolled), engineio.ANSWER_PACKETS_MAX))]
-        body = engineio.encode_payload(records)
-        self._unpolled_bytes -= sum(map(len, records))
-        self._sending_bytes = len(body)
-        poll.set_result(body)
-        if self._peer is not None:
-            self._peer.writing_paused()
 
     # --- pings ---
 
@@ -543,8 +498,8 @@ class Session:
                 except RuntimeError:
                     return  # it has gone, and `lost` is on its way
             else:
-                self._add(b"2")
-                self._answer_soon()
+                self._backlog.add(b"2")
+                self._backlog.answer_soon()
         elif self._is_reading and late_s < PAUSED_S:
             self._take(Input.SILENT)
             return
@@ -554,7 +509,7 @@ class Session:
         self._timer = self._engine.call_at(self._deadline, self._due)
 
     def _ponged(self) -> None:
-        if self._is_pinged and b"2" not in self._unpolled:  # else it answers a ping that it has not got
+        if self._is_pinged and b"2" not in self._backlog:  # else it answers a ping that it has not got
             self._ping_at(self._engine.clock() + self._engine.ping_interval_s)
 
     def look_at_time(self) -> None:
@@ -570,67 +525,7 @@ class Session:
 
     def __repr__(self) -> str:
         # Never the `sid`, which is all that a request of this session needs.
-        return f"<Session {self.state.value}, {self._unpolled_bytes} bytes unpolled>"
-
-
-class _Candidate:
-    """The receiver of a WebSocket that a session may go over to."""
-
-    __slots__ = ("_session", "_timer", "_ws")
-
-    def __init__(self, session: Session) -> None:
-        self._session: Session | None = session
-        self._ws: WebSocket | None = None
-        engine = session._engine
-        self._timer: Any = engine.call_at(engine.clock() + UPGRADE_TIMEOUT_S, self.lost)
-
-    def opened(self, ws: WebSocket) -> None:
-        if self._session is None:
-            ws.close(1000)
-        self._ws = ws
-
-    def text(self, data: bytes) -> None:
-        session = self._session
-        if session is None:
-            return
-        if data == engineio.PROBE:
-            session.probed()
-        elif data == b"5":
-            session.upgrade()
-        else:
-            self.lost()
-
-    def binary(self, _: bytes) -> None:
-        self.lost()
-
-    def answer(self, frame: bytes) -> None:
-        if self._ws is not None:
-            self._ws.write(frame)
-
-    def pong(self) -> None: ...
-    def writing_paused(self) -> None: ...
-    def writing_resumed(self) -> None: ...
-
-    def drain(self) -> None:
-        self.lost()
-
-    def lost(self) -> None:
-        if self._session is not None:
-            self._session.lost_candidate(self)
-
-    def leave(self) -> WebSocket | None:
-        """It is the candidate no more; its WebSocket, where it had one."""
-        self._session = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        ws, self._ws = self._ws, None
-        return ws
-
-    def drop(self) -> None:
-        ws = self.leave()
-        if ws is not None:
-            ws.close(1000)
+        return f"<Session {self.state.value}, {self.unpolled_bytes} bytes unpolled>"
 
 
 def _nowhere(_: bytes) -> None:
