@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from parley.dialects.dialect import Ended, Request
@@ -266,6 +266,7 @@ class TestWhatIsNoMessage:
         st.binary(max_size=60)
         | st.from_regex(rb'\{"type":"(subscribe|complete|ping)","id":"?[a-z0-9]{0,3}"?,?"?payload"?:?.{0,20}\}')
     )
+    @example(b'{"":"","id":"\x80"')
     def test_no_bytes_make_it_fail_in_another_way(self, data: bytes) -> None:
         for stage in Stage:
             made = codec(stage)

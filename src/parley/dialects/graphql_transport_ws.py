@@ -169,7 +169,7 @@ class GraphqlTransportWs:
     def receive(self, data: bytes) -> list[Request]:
         try:
             message = _message.decode(data)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self._odd(data)
         match STEPS.get((self._stage, message.type)):
             case Step.SIGN_IN:
