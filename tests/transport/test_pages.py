@@ -93,6 +93,18 @@ def test_every_page_is_under_the_strict_policy(at_home: ServerProcess, path: str
     assert answer.header("referrer-policy") == "no-referrer"
 
 
+@pytest.mark.parametrize("page", ["listen", "broadcast"])
+def test_the_players_pages_play_our_own_sound_and_run_our_own_audio_modules(at_home: ServerProcess, page: str) -> None:
+    answer = ask(at_home, "GET", f"/{page}/radio%20one")
+    assert answer.body == (WEB / "player" / f"{page}.html").read_bytes()
+    policy = POLICY.format(f" ws://127.0.0.1:{at_home.port}")
+    assert answer.header("content-security-policy") == f"{policy}; media-src 'self'; worker-src 'self'"
+    for path in re.findall(r'(?:href|src)="(/[^"]*)"', answer.body.decode()):
+        assert ask(at_home, "GET", path).status == 200, path
+    assert_problem(ask(at_home, "GET", f"/{page}/"), 404, "not_found")
+    assert_problem(ask(at_home, "GET", f"/{page}/radio/one"), 404, "not_found")
+
+
 def test_the_policy_lets_a_page_reach_the_socket_of_the_name_it_was_asked_under(at_home: ServerProcess) -> None:
     for host in ("localhost", "[::1]"):
         answer = ask(at_home, "GET", "/", [("Host", f"{host}:{at_home.port}")])

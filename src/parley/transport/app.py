@@ -132,6 +132,8 @@ def create_app(parts: AppParts) -> ASGIApp:
         ("/agent", {"GET": pages.agent}),
         ("/widget", {"GET": pages.widget}),
         ("/widget.js", {"GET": pages.widget_script}),
+        ("/listen/{stream}", {"GET": pages.listen}),
+        ("/broadcast/{stream}", {"GET": pages.broadcast}),
         ("/static/{path:path}", {"GET": pages.static}),
         ("/auth/login", {"POST": auth.login}),
         ("/auth/refresh", {"POST": auth.refresh}),

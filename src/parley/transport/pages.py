@@ -42,6 +42,8 @@ _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src {connect}; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors {framers}"
 )
+#: What the player's pages may do besides: play a stream as it is, and run their audio modules.
+_SOUND: Final = "; media-src 'self'; worker-src 'self'"
 
 
 #: Comments that have their lines to themselves: half of a module, which browsers need not load.
@@ -90,15 +92,26 @@ class Pages:
         """`GET /widget`: what that script frames."""
         return self.answer(request, "widget/index.html", self._framers)
 
-    def answer(self, request: Request, path: str, framers: str = "") -> Response:
-        """One file, or 304 where the browser has it; none but `framers` may frame it. Raises: Refusal (`not_found`)."""
+    async def listen(self, request: Request) -> Response:
+        """`GET /listen/<stream>`, whatever its name: the page asks for it."""
+        return self.answer(request, "player/listen.html", besides=_SOUND)
+
+    async def broadcast(self, request: Request) -> Response:
+        """`GET /broadcast/<stream>`."""
+        return self.answer(request, "player/broadcast.html", besides=_SOUND)
+
+    def answer(self, request: Request, path: str, framers: str = "", besides: str = "") -> Response:
+        """One file, or 304 where the browser has it; none but `framers` may frame it. `besides` is added to its policy.
+
+        Raises: Refusal (`not_found`).
+        """
         asset = self._assets.get(path)
         if asset is None:
             raise Refusal("not_found", "There is nothing at this path.")
         body, etag = asset.body, asset.etag
         headers = {
             "Cache-Control": "no-cache",
-            "Content-Security-Policy": self._policy(request, framers or "'none'"),
+            "Content-Security-Policy": self._policy(request, framers or "'none'") + besides,
             "Cross-Origin-Opener-Policy": "same-origin",
         }
         if not framers:  # this header knows no list of origins; the policy does

@@ -13,7 +13,7 @@ import { accountDialog, browseDialog, createDialog, jumpDialog, keysDialog } fro
 import { PeoplePane } from "./people.js";
 import { RoomList } from "./room_list.js";
 import { RoomView } from "./room_view.js";
-import { signInDialog, signInPage } from "./sign_in.js";
+import { signInDialog, signInPage } from "../elements/sign_in.js";
 import { Workspace } from "./workspace.js";
 
 const TIMES_MS = 20_000;

@@ -9,7 +9,7 @@ import "../elements/strip.js";
 import { openDialog } from "../elements/dialog.js";
 import { bdi, fill, h, icon } from "../elements/dom.js";
 import { refreshTimes, time } from "../elements/time.js";
-import { signInDialog, signInPage } from "../chat/sign_in.js";
+import { signInDialog, signInPage } from "../elements/sign_in.js";
 import { Parley, ParleyError } from "../parley.js";
 import { Bell } from "./bell.js";
 import { Desk } from "./desk.js";

@@ -4,9 +4,11 @@
  * @module
  */
 
-import { openDialog, troubleSpot } from "../elements/dialog.js";
-import { fill, h } from "../elements/dom.js";
+import { openDialog, troubleSpot } from "./dialog.js";
+import { fill, h } from "./dom.js";
 import { ParleyError } from "../parley.js";
+
+/** Whoever can sign in: `Parley`, or the `SignIn` of a page that has no line to the chat. @typedef {{login(username: string, password: string): Promise<unknown>}} CanSignIn */
 
 const LAST_NAME = "parley.username";
 
@@ -29,7 +31,7 @@ function keepName(name) {
 }
 
 /**
- * @param {import("../parley.js").Parley} parley
+ * @param {CanSignIn} parley
  * @param {() => void} done
  * @param {string} [username] fixed, where the same person must come back
  */
@@ -109,7 +111,7 @@ function inWords(refusal) {
 /**
  * The page before anything else.
  * @param {HTMLElement} app
- * @param {import("../parley.js").Parley} parley
+ * @param {CanSignIn} parley
  * @param {string} [note] why one is here again
  * @returns {Promise<void>} signed in
  */
@@ -129,13 +131,18 @@ export function signInPage(app, parley, note) {
 }
 
 /**
- * The same over an open conversation, whose line waits.
- * @param {import("../parley.js").Parley} parley
+ * The same over an open conversation, whose line waits, or over whatever `hint` says.
+ * @param {CanSignIn} parley
  * @param {() => HTMLElement|null} returnTo
+ * @param {string} [hint]
+ * @param {() => void} [done]
  */
-export function signInDialog(parley, returnTo) {
+export function signInDialog(parley, returnTo, hint = "What you see stays, and what you wrote is sent afterwards.", done) {
   openDialog({ title: "Sign in again", returnTo }, (dialog) => [
-    h("p", { class: "hint" }, "What you see stays, and what you wrote is sent afterwards."),
-    signInForm(parley, () => dialog.close()),
+    h("p", { class: "hint" }, hint),
+    signInForm(parley, () => {
+      dialog.close();
+      done?.();
+    }),
   ]);
 }
