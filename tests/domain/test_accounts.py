@@ -32,6 +32,15 @@ class TestManaging:
         stage.do(root, accounts.Create("Ada", "h", ["member"]))
         assert stage.refused(root, accounts.Create("aDA", "h", ["member"])) == "conflict"
 
+    @pytest.mark.parametrize("username", ["acme:ada", "", "a b", "a\n", "ä", "x" * 129])
+    def test_a_username_is_never_taken_for_a_subject_or_for_two_words(self, username: str) -> None:
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert({"username": username, "password": "p", "roles": ["member"]}, accounts.Create)
+
+    def test_no_traceback_shows_a_password(self) -> None:
+        for params in (accounts.Create("ada", "geheim", ["member"]), accounts.SetPassword("geheim", current="geheim")):
+            assert "geheim" not in f"{params!r} {params}"
+
     def test_an_account_has_at_least_one_role(self, stage: Stage, root: Principal) -> None:
         ada = stage.account("ada")
         for params in (accounts.Create("x", "h", []), accounts.SetRoles(ada.subject, [])):

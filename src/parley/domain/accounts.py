@@ -19,7 +19,8 @@ from parley.domain.params import Limit, Params
 from parley.domain.ports import Acting, Decision, Row, Transaction
 
 AccountRole = Literal["member", "agent", "admin"]
-Username = Annotated[str, Meta(pattern=r"^[!-~]{1,128}\Z")]
+# Without a colon: a subject of another issuer has one, and a name on the command line may be either.
+Username = Annotated[str, Meta(pattern=r"^[!-9;-~]{1,128}\Z")]
 Password = Annotated[str, Meta(min_length=1, max_length=1024)]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 

@@ -11,4 +11,10 @@ Reason = Annotated[str, Meta(max_length=500)]
 
 
 class Params(Struct, forbid_unknown_fields=True):
-    """The parameters of one command: a JSON object; an unknown member is refused."""
+    """The parameters of one command: a JSON object; an unknown member is refused.
+
+    Their `repr` is the command's form alone: some hold a password or a token.
+    """
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__qualname__} …>"
