@@ -1,4 +1,4 @@
-"""What `parley serve --demo` furnishes: four sign-ins and a room they all belong to.
+"""What `parley serve --demo` furnishes: four sign-ins, a room they all belong to, a stream.
 
 For loopback only: each password is the name. Does nothing where it has been before.
 """
@@ -6,7 +6,7 @@ For loopback only: each password is the name. Does nothing where it has been bef
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from parley.domain import accounts, rooms
+from parley.domain import accounts, rooms, streams
 from parley.domain.errors import Refusal
 from parley.domain.principal import OPERATOR, Principal
 from parley.store import Store
@@ -19,10 +19,13 @@ SIGN_INS: Final[Mapping[str, tuple[str, accounts.AccountRole]]] = {
     "ben": ("Ben", "member"),
 }
 ROOM: Final = "lobby"
+#: The demo's public stream and whose it is.
+STREAM: Final = "radio"
+STREAM_OWNER: Final = "ada"
 
 
 def furnish(store: Store, hash_password: Callable[[str], str]) -> None:
-    """Make the demo's accounts and its room where they are missing."""
+    """Make the demo's accounts, its room and its stream where they are missing."""
     people: list[Principal] = []
     for username, (name, role) in SIGN_INS.items():
         account: Any = store.execute(accounts.Find(name=username)).reply
@@ -51,6 +54,11 @@ def furnish(store: Store, hash_password: Callable[[str], str]) -> None:
         # Once only: whoever has left, was removed or banned since has been so for a reason.
         for person in others:
             store.execute(rooms.Join(room=ROOM), person)
+    try:
+        store.execute(streams.Get(stream=STREAM), OPERATOR)
+    except Refusal:
+        ada = people[list(SIGN_INS).index(STREAM_OWNER)]
+        store.execute(streams.Create(stream=STREAM, title="Radio"), ada)
 
 
 def welcome(url: str) -> str:

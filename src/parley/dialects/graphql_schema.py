@@ -44,6 +44,7 @@ from parley.domain import (
     replies,
     rooms,
     sessions,
+    streams,
     transcripts,
 )
 from parley.domain.commands import COMMANDS, Command
@@ -134,6 +135,12 @@ _RESULTS: Final[Mapping[str, Mapping[str, str]]] = {
     "account.set_roles": {"account": "Account!"},
     "account.disable": {"account": "Account!"},
     "account.set_password": {},
+    "stream.create": {"stream": "Stream!"},
+    "stream.list": {"streams": "[Stream!]!", "next": "String"},
+    "stream.get": {"stream": "Stream"},
+    "stream.stop": {"stream": "Stream!"},
+    "stream.delete": {},
+    "stream.set_publishers": {"stream": "Stream!"},
     "audit.list": {"entries": "[AuditEntry!]!", "next": "String"},
 }
 #: Results that are one thing without a name.
@@ -155,6 +162,7 @@ _VIEWS: Final[Mapping[str, tuple[type[Struct], ...]]] = {
     "Department": (departments.DepartmentView,),
     "Reply": (replies.ReplyView,),
     "Agent": (agents.AgentView,),
+    "Stream": (streams.StreamView,),
 }
 _NAMES: Final = {view: name for name, views in _VIEWS.items() for view in views}
 #: Object types that are no struct, or not as it is.

@@ -23,6 +23,7 @@ from parley.domain import (
     revocation,
     rooms,
     sessions,
+    streams,
     transcripts,
     visitors,
 )
@@ -43,6 +44,7 @@ class Command:
 
     `who`: all · account (type account or service) · agent (and admins, where its noun does not say otherwise) · admin.
     `visitor`: also a guest, in its own conversation.
+    `makes`: what it names need not exist: it makes it.
     `repeatable`: sending it twice does no more than sending it once.
     """
 
@@ -54,6 +56,7 @@ class Command:
     names: Names | None = None
     action: Action | None = None
     visitor: bool = False
+    makes: bool = False
     repeatable: bool = True
     rate: Literal["message", "conversation"] | None = None
 
@@ -152,6 +155,24 @@ _ROWS: Final = (
     Command("account.set_roles", accounts.SetRoles, accounts.set_roles, "write", "admin"),
     Command("account.disable", accounts.Disable, accounts.disable, "write", "admin"),
     Command("account.set_password", accounts.SetPassword, accounts.set_password, "write", "account"),
+    Command(
+        "stream.create",
+        streams.Create,
+        streams.create,
+        "write",
+        "account",
+        "stream",
+        "manage",
+        makes=True,
+        repeatable=False,
+    ),
+    Command("stream.list", streams.List, streams.list_streams, "read", "account"),
+    Command("stream.get", streams.Get, streams.get, "read", "account", "stream", "listen"),
+    Command("stream.stop", streams.Stop, streams.stop, "write", "account", "stream", "manage"),
+    Command("stream.delete", streams.Delete, streams.delete, "write", "account", "stream", "manage", repeatable=False),
+    Command(
+        "stream.set_publishers", streams.SetPublishers, streams.set_publishers, "write", "account", "stream", "manage"
+    ),
     Command("audit.list", audit.List, audit.list_entries, "read", "admin"),
 )
 

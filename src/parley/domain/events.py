@@ -33,13 +33,14 @@ class Signal(Struct, frozen=True):
     data: dict[str, Any]
 
 
-ChangeKind = Literal["account", "revocation", "lift", "eviction"]
+ChangeKind = Literal["account", "revocation", "lift", "eviction", "stream"]
 
 
 class Change(Struct, frozen=True):
-    """Something outside every room that each node must follow: an account, a revocation or its end, an eviction.
+    """Something outside every room that each node must follow: an account, a revocation or its end, an
+    eviction, a stream that is on the air, no longer so, or broadcast by others.
 
-    `target` is a subject (`account`), a room (`eviction`), or what was revoked or is no more (`subject:…`,
+    `target` is a subject (`account`), a room (`eviction`), a stream, or what was revoked or is no more (`subject:…`,
     `session:…`, `token:…`, `conversation:…`). Read by the poll in commit order, and told by the bus before that.
     """
 

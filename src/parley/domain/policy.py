@@ -4,10 +4,15 @@ The order is the contract's: what a guest names and may not have does not exist,
 then roles; then what the token's grants leave of them.
 """
 
+from typing import Final
+
 from parley.domain.commands import Command
 from parley.domain.errors import Refusal
 from parley.domain.params import Params
 from parley.domain.ports import Acting
+
+#: What a grant calls the things that a command names.
+_GRANTED_AS: Final = {"room": "room:", "conversation": "room:", "stream": "stream:"}
 
 
 def admit(row: Command, params: Params, who: Acting) -> None:
@@ -15,7 +20,8 @@ def admit(row: Command, params: Params, who: Acting) -> None:
     principal = who.principal
     if principal.is_guest:
         if not row.visitor:
-            raise Refusal("not_found" if row.names and not _names_its_own(row, params, who) else "forbidden")
+            names_others = row.names and not row.makes and not _names_its_own(row, params, who)
+            raise Refusal("not_found" if names_others else "forbidden")
     elif row.who == "admin" and not who.is_admin:
         raise Refusal("forbidden", "Only an admin may do this.")
     # Who may not read a conversation must not learn that there is one: there its noun says so, after asking that.
@@ -26,8 +32,8 @@ def admit(row: Command, params: Params, who: Acting) -> None:
         if row.action is None:
             raise Refusal("forbidden", "This token is narrowed to what it names.")
         # A message's room is known only to the store, so the messages' noun asks again with the room.
-        named: str | None = getattr(params, row.names, None) if row.names in ("room", "conversation") else None
-        if named is not None and not grants.allows(row.action, "room:" + named):
+        named: str | None = getattr(params, row.names, None) if row.names in _GRANTED_AS else None
+        if named is not None and not grants.allows(row.action, _GRANTED_AS[row.names or ""] + named):
             raise Refusal("forbidden", "This token does not grant that.")
 
 

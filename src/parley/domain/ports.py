@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from parley.domain.revocation import Revocation
     from parley.domain.rooms import Member, Room
     from parley.domain.sessions import Session
+    from parley.domain.streams import Stream
 
 
 class Row(Struct, kw_only=True, gc=False):
@@ -115,6 +116,8 @@ class Transaction(Protocol):
     def departments_page(self, after: str | None, limit: int) -> Sequence["Department"]: ...
     def reply_by_shortcut(self, shortcut: str) -> "Reply | None": ...
     def replies_page(self, after: str | None, limit: int) -> Sequence["Reply"]: ...
+    def streams_page(self, after: str | None, limit: int) -> Sequence["Stream"]: ...
+    def streams_held(self) -> Sequence["Stream"]: ...
     def forget_person(self, subject: str, conversations: Collection[str]) -> None:
         """Take a person's name out of what they wrote and did there, and off their sessions; no row goes."""
 

@@ -22,7 +22,7 @@ class Principal(Struct, frozen=True):
     """
 
     subject: str
-    type: str  # account · guest · service
+    type: str  # account · guest · service · nobody
     name: str
     roles: frozenset[str]
     session: str
@@ -62,6 +62,10 @@ class Principal(Struct, frozen=True):
     def is_guest(self) -> bool:
         return self.type == "guest"
 
+    @property
+    def is_nobody(self) -> bool:
+        return self.type == "nobody"
+
 
 class Person(Struct, frozen=True, gc=False):
     """Somebody as others see them: the actor of an event, the sender of a message."""
@@ -77,6 +81,17 @@ OPERATOR: Final = Principal(
     type="service",
     name="operator",
     roles=frozenset({"admin"}),
+    session="",
+    token_id="",
+    issuer="",
+    expires_at_s=float("inf"),
+)
+#: Acts for whoever shows no credential, where none is needed.
+NOBODY: Final = Principal(
+    subject="",
+    type="nobody",
+    name="",
+    roles=frozenset(),
     session="",
     token_id="",
     issuer="",

@@ -19,6 +19,8 @@ from parley.domain.ports import Acting, Decision, Row, Transaction
 Role = Literal["owner", "moderator", "member"]
 Visibility = Literal["public", "private"]
 Title = Annotated[str, Meta(max_length=200)]
+#: What a stream's room is in the store: nobody lists it, and to its readers it is a room like others.
+KIND_OF_STREAMS: Final = "stream"
 
 
 class Room(Row):
@@ -106,7 +108,7 @@ KINDS: Final[dict[str, Kept]] = {}
 def room_view(tx: Transaction, room: Room, role: str | None) -> RoomView:
     return RoomView(
         room.id,
-        room.kind,
+        "room" if room.kind == KIND_OF_STREAMS else room.kind,
         room.title,
         room.visibility,
         room.archived,
@@ -284,6 +286,8 @@ def update(tx: Transaction, p: Update, who: Acting) -> Decision:
     visibility = p.visibility or room.visibility
     if (title, visibility) == (room.title, room.visibility):
         return Decision({"room": room_view(tx, room, access.role)})
+    if room.kind == KIND_OF_STREAMS and visibility != room.visibility:
+        raise Refusal("forbidden", "A stream's room is as public as its stream.")
     writable(room)
     room.title, room.visibility = title, visibility
     event = _tell_room(tx, room, who, "room.updated")

@@ -17,6 +17,7 @@ from parley.domain.ports import Row
 from parley.domain.replies import Reply
 from parley.domain.rooms import Ban, Member, Room
 from parley.domain.sessions import Session
+from parley.domain.streams import Stream
 from parley.domain.tickets import Ticket
 from parley.store.engine import Cursor, Engine, Key, Query
 from parley.store.schema import TABLES
@@ -39,7 +40,7 @@ _OTHER_KEYS: Final[dict[type[Row], tuple[str, ...]]] = {
 _KEPT: Final = (Account, Room, Member, Ban)
 #: Locked as soon as a writer reads it, where writers run beside each other. An account is not: most commands only read
 #: it, and it is never written as a whole; those that name one lock it (`unit.prefetch`).
-_LOCKED: Final = frozenset({Room, Session, Ticket})
+_LOCKED: Final = frozenset({Room, Session, Stream, Ticket})
 ROWS_KEPT_MAX: Final = 50_000
 
 

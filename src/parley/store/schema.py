@@ -29,6 +29,7 @@ from parley.domain.replies import Reply
 from parley.domain.revocation import Revocation
 from parley.domain.rooms import Ban, Member, Room
 from parley.domain.sessions import Session
+from parley.domain.streams import Stream
 from parley.domain.tickets import Ticket
 from parley.store.columns import COUNTER, TEXT, XID, transaction_id
 
@@ -255,6 +256,26 @@ visitors = Table(
     sqlite_with_rowid=False,
 )
 
+streams = Table(
+    "streams",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    Column("title", TEXT),
+    Column("visibility", TEXT, nullable=False),
+    Column("owner", TEXT, nullable=False),
+    Column("publishers", TEXT, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("session", TEXT),
+    Column("subject", TEXT),
+    Column("name", TEXT),
+    Column("subject_type", TEXT),
+    Column("held", Boolean, nullable=False),
+    Column("live_at_ms", BigInteger, nullable=False),
+    Column("seen_at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 audit_entries = Table(
     "audit_entries",
     metadata,
@@ -309,5 +330,6 @@ TABLES: Final[dict[type[Row], Table]] = {
     Agent: agents,
     Conversation: conversations,
     Visitor: visitors,
+    Stream: streams,
     AuditEntry: audit_entries,
 }

@@ -18,6 +18,7 @@ from parley.domain.ports import Job
 from parley.domain.receipts import Mark, Receipt
 from parley.domain.rooms import Ban, Member, Room
 from parley.domain.sessions import Session
+from parley.domain.streams import ROOM, Create, Delete, Naming, Stream
 from parley.domain.tickets import Ticket
 from parley.store.accounts import AccountQueries
 from parley.store.audit import AuditQueries
@@ -27,6 +28,7 @@ from parley.store.messages import MessageQueries
 from parley.store.receipts import ReceiptQueries
 from parley.store.rooms import RoomQueries
 from parley.store.sessions import SessionQueries
+from parley.store.streams import StreamQueries
 
 
 class Unit(
@@ -38,6 +40,7 @@ class Unit(
     AuditQueries,
     ConversationQueries,
     HelpdeskQueries,
+    StreamQueries,
 ):
     """One transaction: implements `ports.Transaction`."""
 
@@ -57,13 +60,16 @@ class _Names(NamedTuple):
     receipt: bool
     about: bool
     queue: bool
+    streamed: bool
+    talk: bool
 
     @classmethod
     def of(cls, kind: type[Params]) -> "_Names":
         names = {field.name for field in fields(kind)}
         about = issubclass(kind, About)
         queue = about or issubclass(kind, Start | Begin)
-        return cls._make([*(name in names for name in cls._fields[:-3]), kind is Mark, about, queue])
+        streamed, talk = issubclass(kind, Naming), kind in (Create, Delete)
+        return cls._make([*(name in names for name in cls._fields[:-5]), kind is Mark, about, queue, streamed, talk])
 
 
 _NAMES: Final[dict[type[Params], _Names]] = {}
@@ -96,6 +102,7 @@ def prefetch(unit: Unit, jobs: Sequence[Job]) -> None:
     sessions: set[str] = set()
     tickets: set[str] = set()
     conversations: set[str] = set()
+    streams: set[str] = set()
     for job in jobs:
         p = job.params
         names = _NAMES[type(p)]
@@ -114,6 +121,10 @@ def prefetch(unit: Unit, jobs: Sequence[Job]) -> None:
             tickets.add(p.digest)
         if names.queue:
             rooms.add(QUEUE)
+        if names.streamed:
+            streams.add(p.stream)
+        if names.talk:
+            rooms.add(ROOM + p.stream)
         if names.about:
             room = p.conversation
             if names.reason and p.reason:
@@ -121,7 +132,7 @@ def prefetch(unit: Unit, jobs: Sequence[Job]) -> None:
         if room is None:
             continue
         rooms.add(room)
-        if is_reserved(room):  # who is there is no matter of rows
+        if is_reserved(room) and not room.startswith(ROOM):  # who is there is no matter of rows
             conversations.add(room.removesuffix(NOTES))
         else:
             memberships.add((room, subject))
@@ -136,6 +147,7 @@ def prefetch(unit: Unit, jobs: Sequence[Job]) -> None:
         unit.asking(Account, accounts_locked, lock=True),
         unit.asking(Session, sessions, lock=True),
         unit.asking(Ticket, tickets, lock=True),
+        unit.asking(Stream, streams, lock=True),
         unit.asking(Message, messages, again=unit.engine.locks),
         unit.asking(Member, memberships),
         unit.asking(Ban, memberships),

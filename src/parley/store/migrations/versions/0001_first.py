@@ -249,3 +249,22 @@ def upgrade() -> None:
         PrimaryKeyConstraint("conversation", name="pk_visitors"),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "streams",
+        Column("id", TEXT, nullable=False),
+        Column("title", TEXT),
+        Column("visibility", TEXT, nullable=False),
+        Column("owner", TEXT, nullable=False),
+        Column("publishers", TEXT, nullable=False),
+        Column("created_at_ms", BigInteger, nullable=False),
+        Column("fence", BigInteger, nullable=False),
+        Column("session", TEXT),
+        Column("subject", TEXT),
+        Column("name", TEXT),
+        Column("subject_type", TEXT),
+        Column("held", Boolean, nullable=False),
+        Column("live_at_ms", BigInteger, nullable=False),
+        Column("seen_at_ms", BigInteger, nullable=False),
+        PrimaryKeyConstraint("id", name="pk_streams"),
+        sqlite_with_rowid=False,
+    )
