@@ -1,6 +1,9 @@
 """The metrics' page: what is counted where it happens is read when it is asked for."""
 
+import json
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -71,3 +74,21 @@ def test_the_process_itself_is_on_the_page() -> None:
     read = page(Metrics("1"))
     assert read["process_resident_memory_bytes", ()] > 1e6
     assert read["process_open_fds", ()] > 0
+
+
+def test_what_is_watched_and_alarmed_by_exists() -> None:
+    monitoring = Path(__file__).parent.parent / "deploy" / "monitoring"
+    expressions = [
+        line.partition("expr: ")[2]
+        for line in (monitoring / "alerts.yaml").read_text().splitlines()
+        if "expr: " in line
+    ]
+    for panel in json.loads((monitoring / "grafana.json").read_text())["panels"]:
+        expressions += [target["expr"] for target in panel["targets"]]
+    named = set(re.findall(r"\b(?:parley|process)_[a-z_]+", " ".join(expressions)))
+    there = {"process_cpu_seconds_total", "process_resident_memory_bytes"}
+    for row in METRICS.values():
+        endings = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}[row.kind]
+        there |= {row.name + ending for ending in endings}
+    assert len(expressions) > 20
+    assert named - there == set()

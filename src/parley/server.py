@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -85,6 +86,8 @@ DRAIN_S: Final = 6
 #: Measured: with CPython's default of 5 ms a busy writing thread adds up to 11 ms to a turn of the loop.
 SWITCH_INTERVAL_S: Final = 0.0005
 KEYS_LOOKED_AT_S: Final = 0.5
+#: What is counted under its own name; others are whatever a client calls them.
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 def serve(settings: Settings, *, demo: bool = False) -> int:
@@ -251,9 +254,10 @@ class Server:
             return Issuer(keys.keyring.signing_key, issuer=auth.issuer, audience=auth.audience)
 
         new_id = IdSource(clock.unix_ms, os.urandom)
+        passwords = Passwords()
         sign_in = SignIn(
             store,
-            Passwords(),
+            passwords,
             issuer=issuer,
             refresh_key=keys.keyring.refresh_key,
             access_ttl_s=auth.access_ttl,
@@ -374,6 +378,12 @@ class Server:
             subscriptions_max=limits.subscriptions,
         )
         metrics = Metrics(__version__)
+        requests: Counter[tuple[str, str]] = Counter()
+
+        def answered(method: str, path: str, status: int, took_ms: float, address: str) -> None:
+            logs.access(method, path, status, took_ms, address)
+            requests[method if method in _METHODS else "other", str(status)] += 1
+
         origins = Origins(settings.public_url, lambda: self._port, settings.allowed_origins)
         addresses = Addresses(settings.trusted_proxies)
         native = Native()
@@ -420,7 +430,7 @@ class Server:
                 readiness=lambda: _readiness(watch, clock),
                 metrics=metrics.render,
                 metrics_allow=settings.metrics_allow,
-                access=logs.access,
+                access=answered,
                 widget_origins=settings.widget_origins,
                 documents=documents,
                 socketio=Polling(
@@ -435,6 +445,12 @@ class Server:
         metrics.read("parley_handshakes", lambda: handshake.outcomes)
         metrics.read("parley_closes", lambda: {str(code): count for code, count in node.closed.items()})
         metrics.read("parley_slow_consumers", lambda: node.closed[4420])
+        metrics.read("parley_requests", lambda: requests)
+        metrics.read("parley_commit_commands", lambda: store.tally.commands)
+        metrics.read("parley_commit_seconds", lambda: store.tally.seconds)
+        metrics.read("parley_store_waiting", lambda: store.waiting)
+        metrics.read("parley_store_available", lambda: store.tally.is_available)
+        metrics.read("parley_passwords_waiting", lambda: passwords.waiting)
         metrics.read("parley_commands", lambda: door.outcomes)
         metrics.read("parley_deliveries", lambda: hub.deliveries)
         metrics.read("parley_rooms_read", lambda: len(hub.rooms))

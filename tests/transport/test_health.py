@@ -8,10 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from parley.domain.errors import Refusal
+from parley.metrics import METRICS
 from parley.transport.addresses import Addresses
 from parley.transport.health import Dependency, Health, revocations
 from tests.serving import ServerProcess
-from tests.transport.asking import ask, assert_problem
+from tests.transport.asking import JSON, ask, assert_problem
 
 
 def test_it_is_alive(at_home: ServerProcess) -> None:
@@ -109,3 +110,13 @@ def test_other_peers_are_told_that_there_is_nothing(peer: str) -> None:
 def metrics_for(peer: str) -> Response:
     health = Health(list, lambda: b"numbers", [ip_network("10.1.0.0/16")], Addresses([]))
     return asyncio.run(health.metrics(Request({"type": "http", "headers": [], "client": (peer, 1)})))
+
+
+def test_every_metric_there_is_can_be_read_and_counts_what_was_done(at_home: ServerProcess) -> None:
+    ask(at_home, "POST", "/auth/login", [JSON], b'{"username": "ada", "password": "ada"}')
+    lines = ask(at_home, "GET", "/metrics").body.decode().splitlines()
+    assert [name for name in METRICS if not any(line.startswith(f"# TYPE {name}") for line in lines)] == []
+    values = {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+    assert values["parley_store_available"] == 1
+    assert values["parley_commit_commands_count"] == values["parley_commit_seconds_count"] >= 1
+    assert values['parley_requests_total{method="POST",status="200"}'] >= 1

@@ -14,7 +14,7 @@ from parley.domain.principal import OPERATOR, Principal
 from parley.store.batch import Batches, Deciding, Outcome
 from parley.store.engine import Engine
 from parley.store.reader import Poller, Readers
-from parley.store.writer import Errand, LoopCall, Published, Writer, thread_of
+from parley.store.writer import Errand, LoopCall, Published, Tally, Writer, thread_of
 
 READING_THREADS: Final = 2
 
@@ -32,8 +32,10 @@ class Store:
         self._deciding: Final = deciding
         self._engine: Final = engine
         self._loop_call: Final = loop_call
+        self.tally: Final = Tally()
         self._writers: Final = [
-            Writer(deciding, loop_call, published, name=f"parley-write-{i}") for i in range(engine.writing_threads)
+            Writer(deciding, loop_call, published, self.tally, name=f"parley-write-{i}")
+            for i in range(engine.writing_threads)
         ]
         self._readers: Final = Readers(deciding, loop_call, threads=READING_THREADS)
         self._poller: Final = Poller(deciding, loop_call)
@@ -49,6 +51,11 @@ class Store:
     @property
     def writing_threads(self) -> int:
         return len(self._writers)
+
+    @property
+    def waiting(self) -> int:
+        """How many commands wait for a writing thread, about."""
+        return sum(writer.waiting for writer in self._writers)
 
     def write(self, job: Job) -> None:
         """Decide in a coming transaction. `done` gets a Decision, a Refusal, or the exception of a bug."""

@@ -6,6 +6,7 @@ There is no window: while one batch commits, the next gathers by itself. How a b
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 from zlib import crc32
@@ -13,6 +14,7 @@ from zlib import crc32
 from parley.domain.errors import Refusal
 from parley.domain.events import Change, Event, Signal
 from parley.domain.ports import Decision, Job
+from parley.metrics import BATCH_BOUNDS, SECONDS_BOUNDS, Distribution
 from parley.store.batch import Batches, Deciding, Outcome
 
 logger: Final = logging.getLogger(__name__)
@@ -28,6 +30,26 @@ BATCH_MAX: Final = 512  # commands in one transaction: some 15 ms of deciding
 QUEUE_MAX: Final = 8192  # commands waiting for one thread
 
 
+class Tally:
+    """What the writing threads have done, counted on the loop.
+
+    `commands` in a commit, `seconds` of one, and whether the last batch could be written (`is_available`).
+    """
+
+    __slots__ = ("commands", "is_available", "seconds")
+
+    def __init__(self) -> None:
+        self.commands = Distribution(BATCH_BOUNDS)
+        self.seconds = Distribution(SECONDS_BOUNDS)
+        self.is_available = True
+
+    def count(self, outcomes: Sequence[Outcome], took_s: float) -> None:
+        self.commands.observe(len(outcomes))
+        self.seconds.observe(took_s)
+        first = outcomes[0]  # the store is away for a whole batch, or for none of it
+        self.is_available = not (isinstance(first, Refusal) and first.code == "unavailable")
+
+
 class Writer:
     """One writing thread. Its methods are called on the loop."""
 
@@ -36,6 +58,7 @@ class Writer:
         deciding: Deciding,
         loop_call: LoopCall,
         published: Published,
+        tally: Tally,
         *,
         name: str,
         batch_max: int = BATCH_MAX,
@@ -44,11 +67,17 @@ class Writer:
         self._batches: Final = Batches(deciding)
         self._loop_call: Final = loop_call
         self._published: Final = published
+        self._tally: Final = tally
         self._batch_max: Final = batch_max
         self._queue_max: Final = queue_max
         self._waiting: Final[queue.SimpleQueue[Job | Errand | None]] = queue.SimpleQueue()
         self._thread: Final = threading.Thread(target=self._run, name=name, daemon=True)
         self._started = False
+
+    @property
+    def waiting(self) -> int:
+        """How many wait, about."""
+        return self._waiting.qsize()
 
     def write(self, job: Job) -> None:
         if self._waiting.qsize() >= self._queue_max:
@@ -82,7 +111,9 @@ class Writer:
         while True:
             jobs, then = self._take()
             if jobs:
-                self._release(jobs, self._outcomes(jobs))
+                begun_s = time.perf_counter()
+                outcomes = self._outcomes(jobs)
+                self._release(jobs, outcomes, time.perf_counter() - begun_s)
             if then is None:
                 self._batches.disconnect()
                 return
@@ -110,9 +141,9 @@ class Writer:
             item = self._waiting.get_nowait()
         return jobs, item
 
-    def _release(self, jobs: list[Job], outcomes: list[Outcome]) -> None:
+    def _release(self, jobs: list[Job], outcomes: list[Outcome], took_s: float) -> None:
         try:
-            self._loop_call(_answer, self._published, jobs, outcomes)
+            self._loop_call(_answer, self._published, self._tally, jobs, outcomes, took_s)
         except RuntimeError:  # the loop is closed: nobody waits any more
             logger.warning("%d commands were decided after the loop had closed", len(jobs))
 
@@ -121,7 +152,8 @@ def _nothing(batches: Batches) -> None:
     """The errand where none waits."""
 
 
-def _answer(published: Published, jobs: list[Job], outcomes: list[Outcome]) -> None:
+def _answer(published: Published, tally: Tally, jobs: list[Job], outcomes: list[Outcome], took_s: float) -> None:
+    tally.count(outcomes, took_s)
     events: list[Event] = []
     changes: list[Change] = []
     signals: list[Signal] = []
