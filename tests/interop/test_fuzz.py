@@ -1,7 +1,7 @@
 """The fuzzers, for a short while; what they are and may see stands in `fuzz/`."""
 
 import pytest
-from fuzz import socketio
+from fuzz import ogg, socketio
 
 from tests.lengths import LONG
 
@@ -11,3 +11,9 @@ def test_hostile_socketio_clients_meet_only_the_endings_that_are_allowed() -> No
     seen = socketio.run(seconds=300 if LONG else 10, seed=1)
     assert min(seen["codecs"][what] for what in ("taken", "refused", "ended 4400")) > 100
     assert min(seen["live"][what] for what in ("answered 200", "answered 400", "closed 4400")) > 20
+
+
+@pytest.mark.timeout(400)
+def test_hostile_ogg_is_refused_or_resynchronised_at_a_bounded_price() -> None:
+    seen = ogg.run(seconds=300 if LONG else 5, seed=1)
+    assert min(seen[what] for what in ("audio", "header", "other", "refused", "served")) > 100
