@@ -8,7 +8,7 @@ export PYTHON
 .venv:
 	@tools/venv requirements.lock
 
-# The demo: four sign-ins and a room. More arguments: make run ARGS='--port 9000'
+# The demo: four sign-ins, a room, and a shop with the widget on it. More arguments: make run ARGS='--port 9000'
 run: .venv
 	@.venv/bin/parley serve --demo $(ARGS)
 

@@ -97,20 +97,28 @@ def serve(settings: Settings, *, demo: bool = False) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
     async def run() -> int:
-        server = Server(settings)
+        from parley.demo.shop import Shop
+
+        shop = Shop(settings.port) if demo else None
+        server = Server(settings if shop is None else shop.framing(settings))
         server.obey_signals()
         serving = asyncio.ensure_future(server.run(demo=demo))
         ready = asyncio.ensure_future(server.ready.wait())
         await asyncio.wait((serving, ready), return_when=asyncio.FIRST_COMPLETED)
         if server.ready.is_set():
+            if shop is not None:
+                from parley.demo.furnishing import welcome
+
+                await shop.open(settings.public_url or server.url)
+                sys.stderr.write(welcome(server.url, shop.url))
             sys.stdout.write(f"{server.url}\n")
             sys.stdout.flush()
-            if demo:
-                from parley.demo import welcome
-
-                sys.stderr.write(welcome(server.url))
         ready.cancel()
-        return await serving
+        try:
+            return await serving
+        finally:
+            if shop is not None:
+                await shop.close()
 
     return uvloop.run(run())
 
@@ -174,7 +182,7 @@ class Server:
         )
         try:
             if demo:
-                from parley.demo import furnish
+                from parley.demo.furnishing import furnish
 
                 furnish(store, hash_password)
             server, watch, keys = self._build(loop, clock, store, bus)

@@ -1,4 +1,4 @@
-"""What `parley serve --demo` furnishes: four sign-ins, a room they all belong to, a stream.
+"""What `parley serve --demo` furnishes: four sign-ins, a room they all belong to, a stream, what a helpdesk needs.
 
 For loopback only: each password is the name. Does nothing where it has been before.
 """
@@ -6,7 +6,7 @@ For loopback only: each password is the name. Does nothing where it has been bef
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from parley.domain import accounts, rooms, streams
+from parley.domain import accounts, departments, replies, rooms, streams
 from parley.domain.errors import Refusal
 from parley.domain.principal import OPERATOR, Principal
 from parley.store import Store
@@ -22,6 +22,13 @@ ROOM: Final = "lobby"
 #: The demo's public stream and whose it is.
 STREAM: Final = "radio"
 STREAM_OWNER: Final = "ada"
+DEPARTMENTS: Final = ("Orders", "Workshop")
+#: shortcut -> text
+REPLIES: Final[Mapping[str, str]] = {
+    "delivery": "We deliver within three working days, wrapped in straw.",
+    "broken": "I am sorry. We send you another one today; please keep the pieces.",
+    "thanks": "Thank you, and enjoy your tea. Write here whenever something comes up.",
+}
 
 
 def furnish(store: Store, hash_password: Callable[[str], str]) -> None:
@@ -54,6 +61,10 @@ def furnish(store: Store, hash_password: Callable[[str], str]) -> None:
         # Once only: whoever has left, was removed or banned since has been so for a reason.
         for person in others:
             store.execute(rooms.Join(room=ROOM), person)
+        for name in DEPARTMENTS:
+            store.execute(departments.Create(name=name), OPERATOR)
+        for shortcut, text in REPLIES.items():
+            store.execute(replies.Create(shortcut=shortcut, text=text), OPERATOR)
     try:
         store.execute(streams.Get(stream=STREAM), OPERATOR)
     except Refusal:
@@ -61,11 +72,12 @@ def furnish(store: Store, hash_password: Callable[[str], str]) -> None:
         store.execute(streams.Create(stream=STREAM, title="Radio"), ada)
 
 
-def welcome(url: str) -> str:
-    """What is told in the terminal once the demo serves."""
+def welcome(url: str, shop: str) -> str:
+    """What is told in the terminal once the demo serves, the chat at `url` and the shop at `shop`."""
     names = ", ".join(SIGN_INS)
     return (
         f"\n  The chat is at {url}/ : open it in two tabs.\n"
         f"  Sign in as {names}; each has its own name as password.\n"
+        f"  A shop with the widget on it is at {shop}/ : open its chat, and answer at {url}/agent as agent.\n"
         f"  In a terminal: parley chat {ROOM} --url {url} --user ada\n\n"
     )

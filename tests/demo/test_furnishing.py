@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from parley.demo import ROOM, furnish
+from parley.demo.furnishing import ROOM, furnish
 from parley.domain import accounts, rooms
 from parley.domain.principal import OPERATOR
 from parley.store import Store, open_store
