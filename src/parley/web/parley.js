@@ -11,70 +11,31 @@
  * @module
  */
 
-import { SignIn, fixedToken, localStore, memoryStore, tokenCallback } from "./client/credentials.js";
+import { SignIn, credentialsOf, localStore, memoryStore } from "./client/credentials.js";
 import { Emitter } from "./client/emitter.js";
 import { ParleyError, connectionLost } from "./client/errors.js";
+import { Following } from "./client/following.js";
+import { randomId } from "./client/ids.js";
 import { Line } from "./client/line.js";
 import { after, isFinal } from "./client/reconnecting.js";
+import { renewInTime } from "./client/renewing.js";
 import { SendingLanes } from "./client/sending.js";
-import { Subscription } from "./client/subscription.js";
+import { whenSettled } from "./client/settled.js";
+import { TIMING } from "./client/types.js";
 
-export { ParleyError, localStore, memoryStore };
+export { ParleyError, localStore, memoryStore, randomId };
 
 /**
- * @typedef {{subject: string, name: string, type?: string}} Person
- * @typedef {{id: string, room: string, seq: number, text?: string, sender: Person, at: string, client_id?: string,
- *   reply_to?: string, data?: object, edited_at?: string, deleted?: boolean, deleted_at?: string, deleted_by?: Person,
- *   reason?: string}} Message
- * @typedef {{room: string, seq: number, type: string, at: string, actor: Person, data: any}} Event
- * @typedef {{room: string, type: string, at: string, data: any}} Signal
- * @typedef {{subject: string, type: string, name: string, roles: string[], session: string, connection: string|null,
- *   expires_at: string, server_time: string}} Session
- *
- * Where the connection stands. `connecting` and `reconnecting` go on by themselves (`retryAtMs`: when the next attempt is
- * due); `held` waits for a sign-in, and `isOpen` says that the line still lives until `expiresAt`; `ended` is final until
- * `connect` or `login` is called. `reason` is a refusal's code, or `silent`, `lost`, `signed_out`.
- * @typedef {object} State
- * @property {"idle"|"connecting"|"live"|"reconnecting"|"held"|"ended"} name
- * @property {string} [reason]
- * @property {number} [retryAtMs] Unix milliseconds
- * @property {boolean} [isOpen]
- * @property {string} [expiresAt]
- *
- * @typedef {object} Timing all in milliseconds
- * @property {number} silenceMs a line that brings nothing for so long is given up (45,000: the server speaks every 25,000)
- * @property {number} connectMs how long one attempt may take (10,000)
- * @property {number} probeMs how long `nudge` waits for an answer (5,000)
- * @property {number} retryMs the first pause after a lost line, doubled each time (1,000)
- * @property {number} retryMaxMs the longest pause (30,000)
- * @property {number} restartMs the longest first pause after a restart (5,000)
- * @property {number} overloadedMs the first pause after an overload (5,000)
- *
- * @typedef {object} Options one of `token`, `tokenCallback`, `signIn`, or none: the sign-in kept from an earlier visit
- * @property {string} [url] origin of the server; the page's own by default
- * @property {string} [token]
- * @property {() => string|Promise<string>} [tokenCallback] called whenever a new token is needed
- * @property {{username: string, password: string}} [signIn]
- * @property {"subprotocol"|"message"} [carrier] how the token reaches the socket
- * @property {import("./client/credentials.js").TokenStore} [store] for the refresh token
- * @property {string} [session] another name for another sign-in beside the usual one: tabs share what has the same name
- * @property {Partial<Timing>} [timing]
- * @property {typeof WebSocket} [WebSocket]
- * @property {typeof fetch} [fetch]
- *
- * @typedef {{state: State, session: Session, event: Event, signal: Signal}} ParleyEvents
+ * @typedef {import("./client/types.js").Person} Person
+ * @typedef {import("./client/types.js").Message} Message
+ * @typedef {import("./client/types.js").Event} Event
+ * @typedef {import("./client/types.js").Signal} Signal
+ * @typedef {import("./client/types.js").Session} Session
+ * @typedef {import("./client/types.js").State} State
+ * @typedef {import("./client/types.js").Timing} Timing
+ * @typedef {import("./client/types.js").Options} Options
+ * @typedef {import("./client/types.js").ParleyEvents} ParleyEvents
  */
-
-/** @type {Timing} */
-const TIMING = {
-  silenceMs: 45_000,
-  connectMs: 10_000,
-  probeMs: 5_000,
-  retryMs: 1_000,
-  retryMaxMs: 30_000,
-  restartMs: 5_000,
-  overloadedMs: 5_000,
-};
 
 /** A line that lived so long was a good one: the next pause is short again. */
 const LASTING_MS = 10_000;
@@ -113,8 +74,7 @@ export class Parley extends Emitter {
   #refused;
   /** Counts connects and disconnects; what began under an older one is void. */
   #era = 0;
-  /** @type {Map<string, Subscription>} */
-  #subscriptions = new Map();
+  #following;
   #lanes = new SendingLanes((params) => this.#callLine("message.send", params));
 
   /** @param {Options} [options] */
@@ -125,10 +85,9 @@ export class Parley extends Emitter {
     const name = `${options.session ?? "parley.session"} ${this.#base}`;
     this.#signIn = new SignIn(this.#base, options.store ?? localStore(name), fetcher, name);
     this.#signIn.onSignedOut = () => this.#finish("signed_out");
-    if (options.token !== undefined) this.#credentials = fixedToken(options.token);
-    else if (options.tokenCallback) this.#credentials = tokenCallback(options.tokenCallback);
-    else this.#credentials = this.#signIn;
+    this.#credentials = credentialsOf(options) ?? this.#signIn;
     this.#timing = { ...TIMING, ...options.timing };
+    this.#following = new Following({ call: () => this.#callOnThisLine(), retryMs: this.#timing.retryMs });
     this.#lineOptions = {
       carrier: options.carrier ?? "subprotocol",
       WebSocket: options.WebSocket ?? globalThis.WebSocket,
@@ -160,7 +119,7 @@ export class Parley extends Emitter {
    */
   connect() {
     if (this.state.name === "live" && this.session) return Promise.resolve(this.session);
-    const settled = this.#settled();
+    const settled = whenSettled(this);
     if (!this.#line && this.#retryTimer === undefined) {
       this.#era += 1;
       this.#enter({ name: this.session ? "reconnecting" : "connecting" });
@@ -239,29 +198,28 @@ export class Parley extends Emitter {
    * @param {string} room
    * @param {import("./client/subscription.js").SubscriptionHandlers} handlers
    * @param {{after?: number, epoch?: string}} [from] left out: from now
-   * @returns {Subscription}
+   * @returns {import("./client/subscription.js").Subscription}
    */
   subscribe(room, handlers, from = {}) {
-    if (this.#subscriptions.has(room)) throw new Error(`already subscribed to ${room}`);
-    const subscription = new Subscription(room, handlers, from);
-    this.#subscriptions.set(room, subscription);
-    if (this.#isOpen) this.#resume(subscription);
-    return subscription;
+    return this.#following.add(room, handlers, from);
   }
 
   /** @param {string} room */
   unsubscribe(room) {
-    this.#subscriptions.get(room)?.drop();
-    if (this.#subscriptions.delete(room) && this.#isOpen) this.#callLine("room.unsubscribe", { room }).catch(() => {});
+    if (this.#following.remove(room) && this.#isOpen) this.#callLine("room.unsubscribe", { room }).catch(() => {});
   }
 
-  /**
-   * @param {string} method
-   * @param {object} params
-   */
+  /** @param {string} method @param {object} params */
   #callLine(method, params) {
     if (!this.#line || !this.#isIn) return Promise.reject(connectionLost("not connected"));
     return this.#line.call(method, params);
+  }
+
+  /** What rooms are asked for with: it fails once the line is another. @returns {import("./client/subscription.js").Call|null} */
+  #callOnThisLine() {
+    const line = this.#line;
+    if (!line || !this.#isOpen) return null;
+    return (method, params) => (line === this.#line ? line.call(method, params) : Promise.reject(connectionLost("another line")));
   }
 
   async #dial() {
@@ -305,44 +263,21 @@ export class Parley extends Emitter {
     this.#isOpen = true;
     this.emit("session", session);
     this.#enter({ name: "live" });
-    for (const subscription of this.#subscriptions.values()) if (!subscription.isLive) this.#resume(subscription);
+    this.#following.open();
     this.#lanes.open();
   }
 
-  /** @param {Subscription} subscription */
-  #resume(subscription) {
-    const line = this.#line;
-    const call = (/** @type {string} */ method, /** @type {object} */ params) =>
-      line && line === this.#line ? line.call(method, params) : Promise.reject(connectionLost("another line"));
-    subscription.resume(call).then(
-      () => subscription.isOver && this.#subscriptions.delete(subscription.room),
-      () => {
-        // Busy for the moment, or held: a new line or token asks again; on this line we do, a little later.
-        setTimeout(() => {
-          if (line === this.#line && this.#isOpen && !subscription.isLive && !subscription.isOver) this.#resume(subscription);
-        }, this.#timing.retryMs * (1 + Math.random()));
-      },
-    );
-  }
-
-  /**
-   * @param {Line} line
-   * @param {string} method
-   * @param {any} params
-   */
+  /** @param {Line} line @param {string} method @param {any} params */
   #notice(line, method, params) {
     if (line !== this.#line) return;
     if (method === "event") {
-      const subscription = this.#subscriptions.get(params.room);
-      if (subscription && !subscription.take(params)) this.#resume(subscription);
+      this.#following.take(params);
       this.emit("event", params);
     } else if (method === "signal") {
-      this.#subscriptions.get(params.room)?.hear(params);
+      this.#following.hear(params);
       this.emit("signal", params);
     } else if (method === "subscription.ended") {
-      const subscription = this.#subscriptions.get(params.room);
-      this.#subscriptions.delete(params.room);
-      subscription?.end(params.reason);
+      this.#following.end(params.room, params.reason);
     } else if (method === "session.changed" && this.session) {
       this.session = { ...this.session, roles: params.roles };
       this.emit("session", this.session);
@@ -351,32 +286,18 @@ export class Parley extends Emitter {
     }
   }
 
-  /**
-   * Put a new token on the living line, in time.
-   * @param {Line} line
-   * @param {string} expiresAt
-   */
-  async #renew(line, expiresAt) {
-    for (let pauseMs = this.#timing.retryMs; line === this.#line; pauseMs *= 2) {
-      try {
-        const token = await this.#credentials.access(line.token);
-        if (line === this.#line) await this.#present(line, token);
-        return;
-      } catch (error) {
-        if (line !== this.#line) return;
-        if (error instanceof ParleyError && !error.passing) {
-          this.#enter({ name: "held", reason: error.code, isOpen: true, expiresAt });
-          return;
-        }
-        await new Promise((resolve) => setTimeout(resolve, pauseMs * (1 + Math.random())));
-      }
-    }
+  /** @param {Line} line @param {string} expiresAt */
+  #renew(line, expiresAt) {
+    return renewInTime({
+      access: () => this.#credentials.access(line.token),
+      present: (token) => this.#present(line, token),
+      isCurrent: () => line === this.#line,
+      hold: (reason) => this.#enter({ name: "held", reason, isOpen: true, expiresAt }),
+      retryMs: this.#timing.retryMs,
+    });
   }
 
-  /**
-   * @param {Line} line
-   * @param {string} token
-   */
+  /** @param {Line} line @param {string} token */
   async #present(line, token) {
     try {
       const session = await line.call("session.refresh", { token });
@@ -389,10 +310,7 @@ export class Parley extends Emitter {
     }
   }
 
-  /**
-   * @param {Line} line
-   * @param {import("./client/line.js").LineEnd} end
-   */
+  /** @param {Line} line @param {import("./client/line.js").LineEnd} end */
   #lost(line, end) {
     if (line !== this.#line) return;
     // A line that is cut as soon as it is up (by what we send on it, perhaps) must not be dialled again every second.
@@ -412,10 +330,7 @@ export class Parley extends Emitter {
     }
   }
 
-  /**
-   * @param {import("./client/line.js").LineEnd} end
-   * @param {number} [inMs]
-   */
+  /** @param {import("./client/line.js").LineEnd} end @param {number} [inMs] */
   #retry(end, inMs = after(end.code, this.#attempts, this.#timing)) {
     this.#attempts += 1;
     const reason = end.reason || "lost";
@@ -455,15 +370,13 @@ export class Parley extends Emitter {
     this.#isIn = false;
     this.#isOpen = false;
     this.#lanes.close();
-    for (const subscription of this.#subscriptions.values()) subscription.pause();
+    this.#following.pause();
   }
 
   /** @param {string} reason */
   #dropAll(reason) {
     this.#lanes.fail(new ParleyError(reason, 0, `the connection ended: ${reason}`));
-    const subscriptions = [...this.#subscriptions.values()];
-    this.#subscriptions.clear();
-    for (const subscription of subscriptions) subscription.end(reason);
+    this.#following.endAll(reason);
   }
 
   /** @param {State} state */
@@ -471,23 +384,4 @@ export class Parley extends Emitter {
     this.state = state;
     this.emit("state", state);
   }
-
-  /** @returns {Promise<Session>} */
-  #settled() {
-    return new Promise((resolve, reject) => {
-      const off = this.on("state", ({ name, reason }) => {
-        if (name === "live" && this.session) resolve(this.session);
-        else if (name === "held") reject(new ParleyError(reason ?? "sign_in_needed", 401, "somebody must sign in"));
-        else if (name === "ended") reject(new ParleyError(reason ?? "ended", 0, "the connection ended"));
-        else return;
-        off();
-      });
-    });
-  }
-}
-
-/** 128 random bits. (`crypto.randomUUID` is missing outside secure contexts.) */
-export function randomId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

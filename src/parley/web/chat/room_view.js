@@ -1,5 +1,5 @@
 /**
- * The middle pane: one room's heading, its log, who types, and the composer. Holds no messages: `room.js` does.
+ * The middle pane: one room's heading, its log, who types. Holds no messages: `room.js` does; writing is `composing.js`'s.
  * @module
  */
 
@@ -7,6 +7,7 @@ import { fill, h, icon, iconButton, bdi } from "../elements/dom.js";
 import { messageRow, updateReaders } from "../elements/message_row.js";
 import { fullTime } from "../elements/time.js";
 import { Announcer } from "./announcer.js";
+import { Composing } from "./composing.js";
 import { deleteDialog } from "./dialogs.js";
 import { MessageActions } from "./message_actions.js";
 
@@ -14,15 +15,10 @@ import { MessageActions } from "./message_actions.js";
  * @typedef {import("./room.js").Room} Room
  * @typedef {import("../elements/message_row.js").Item} Item
  * @typedef {import("../elements/log.js").ParleyLog<Item>} Log
- * @typedef {import("../elements/composer.js").ParleyComposer} Composer
  * @typedef {import("../parley.js").Message} Message
  */
 
 const READ_MS = 400;
-const DRAFT_MS = 250;
-/** "I type" is repeated this often while one does, and taken back after a pause this long. */
-const TYPING_AGAIN_MS = 10_000;
-const TYPING_PAUSE_MS = 5_000;
 /** How far back a quoted message is looked for. */
 const SEARCH_PAGES = 30;
 
@@ -31,7 +27,7 @@ export class RoomView {
   /** @type {Room|null} */
   #room = null;
   #log = /** @type {Log} */ (document.createElement("parley-log"));
-  #composer = /** @type {Composer} */ (document.createElement("parley-composer"));
+  #composing;
   #title = h("h1", { class: "room-heading", tabindex: "-1" });
   #facts = h("p", { class: "room-facts" });
   #typing = h("p", { class: "typing" });
@@ -46,14 +42,7 @@ export class RoomView {
   #offs = [];
   /** @type {ReturnType<typeof setTimeout>|undefined} */
   #readTimer;
-  /** @type {ReturnType<typeof setTimeout>|undefined} */
-  #draftTimer;
-  /** @type {ReturnType<typeof setTimeout>|undefined} */
-  #typingTimer;
-  #typingSaidMs = 0;
   #abort = new AbortController();
-  /** The draft that an edit pushed aside. */
-  #aside = "";
 
   /**
    * @param {import("./workspace.js").Workspace} workspace
@@ -61,6 +50,11 @@ export class RoomView {
    */
   constructor(workspace, frame) {
     this.#workspace = workspace;
+    this.#composing = new Composing(
+      workspace,
+      { sent: () => this.#log.scrollToEnd(), trouble: (text) => this.#announcer.tell(text, true) },
+      this.#abort.signal,
+    );
     this.#people = iconButton("people", "People", () => frame.togglePeople(), { class: "people-toggle" });
     new MessageActions(this.#log, {
       find: (key) => this.#room?.items.find((item) => item.key === key)?.message ?? null,
@@ -69,8 +63,8 @@ export class RoomView {
         edit: this.#room?.mayEdit(message) ?? false,
         delete: this.#room?.mayDelete(message) ?? false,
       }),
-      reply: (message) => this.#reply(message),
-      edit: (message) => this.#edit(message),
+      reply: (message) => this.#composing.reply(message),
+      edit: (message) => this.#composing.edit(message),
       delete: (message) => this.#delete(message),
     });
     this.element = h(
@@ -84,7 +78,7 @@ export class RoomView {
         this.#people,
       ),
       h("div", { class: "log-frame" }, this.#log, this.#empty, this.#pill),
-      h("div", { class: "foot" }, this.#typing, this.#notice, this.#composer),
+      h("div", { class: "foot" }, this.#typing, this.#notice, this.#composing.element),
       this.#announcer.element,
     );
     this.#wire();
@@ -94,7 +88,7 @@ export class RoomView {
 
   /** Where the focus goes when what had it is gone. */
   get focusTarget() {
-    return this.#composer.hidden ? this.#title : /** @type {HTMLElement|null} */ (this.#composer.querySelector("textarea"));
+    return this.#composing.element.hidden ? this.#title : this.#composing.field;
   }
 
   focusPeopleToggle() {
@@ -116,16 +110,8 @@ export class RoomView {
       this.#moved();
       this.focusTarget?.focus();
     });
-    this.#composer.addEventListener("submit-text", () => this.#submit());
-    this.#composer.addEventListener("draft", () => this.#drafted());
-    this.#composer.addEventListener("cancel", () => this.#compose(this.#aside));
-    this.#composer.addEventListener("edit-last", () => {
-      const last = this.#room?.lastOwn;
-      if (last) this.#edit(last);
-    });
     addEventListener("focus", () => this.#moved(), { signal });
     document.addEventListener("visibilitychange", () => this.#moved(), { signal });
-    addEventListener("pagehide", () => this.#saveDraft(), { signal });
   }
 
   /** @type {import("../elements/message_row.js").RowContext} */
@@ -169,14 +155,13 @@ export class RoomView {
       room.on("info", () => this.#drawHead()),
       room.on("read", (seqs) => this.#drawReaders(seqs)),
     ];
-    this.#compose(this.#workspace.kept.draft(room.id));
+    this.#composing.enter(room);
     if (matchMedia("(pointer: fine)").matches && !document.querySelector("dialog")) this.focusTarget?.focus();
     void this.#open(room);
   }
 
   #leave() {
-    this.#saveDraft();
-    this.#sayTyping(false);
+    this.#composing.leave();
     for (const off of this.#offs.splice(0)) off();
     clearTimeout(this.#readTimer);
     this.#announcer.clear();
@@ -209,8 +194,7 @@ export class RoomView {
     const here = room?.presentCount ?? room?.present.size ?? 0;
     fill(this.#facts, room && count > 0 ? `${count} ${count === 1 ? "person" : "people"}, ${here} here` : "");
     this.#people.hidden = !room;
-    this.#composer.hidden = !room?.mayWrite;
-    if (room) this.#composer.label = `Message ${room.title}`;
+    this.#composing.draw(room);
     this.#drawNotice();
     this.#drawEmpty();
   }
@@ -322,85 +306,6 @@ export class RoomView {
       const room = this.#room;
       if (room?.isLoaded && this.#log.isAtEnd && document.visibilityState === "visible" && document.hasFocus()) room.markRead();
     }, READ_MS);
-  }
-
-  /** @param {string} text @param {import("../elements/composer.js").Mode} [mode] */
-  #compose(text, mode) {
-    this.#composer.set(text, mode);
-    this.#aside = "";
-  }
-
-  #drafted() {
-    clearTimeout(this.#draftTimer);
-    this.#draftTimer = setTimeout(() => this.#saveDraft(), DRAFT_MS);
-    if (this.#composer.mode.kind !== "edit") this.#sayTyping(this.#composer.text !== "");
-  }
-
-  #saveDraft() {
-    clearTimeout(this.#draftTimer);
-    if (this.#room) this.#workspace.kept.setDraft(this.#room.id, this.#composer.mode.kind === "edit" ? this.#aside : this.#composer.text);
-  }
-
-  /** @param {boolean} active */
-  #sayTyping(active) {
-    const room = this.#room;
-    clearTimeout(this.#typingTimer);
-    if (active) this.#typingTimer = setTimeout(() => this.#sayTyping(false), TYPING_PAUSE_MS);
-    const isSaid = Date.now() - this.#typingSaidMs < TYPING_AGAIN_MS;
-    if (!room?.mayWrite || active === isSaid) return;
-    if (!active && this.#typingSaidMs === 0) return;
-    this.#typingSaidMs = active ? Date.now() : 0;
-    // Typing is a courtesy: lost, it is not missed.
-    this.#workspace.parley.call("typing.set", { room: room.id, active }).catch(() => {});
-  }
-
-  #submit() {
-    const room = this.#room;
-    const { text, mode } = this.#composer;
-    if (!room) return;
-    if (mode.kind === "edit") {
-      void this.#saveEdit(room, mode.id, text);
-      return;
-    }
-    room.send(text.trim(), mode.kind === "reply" ? mode.id : undefined);
-    // The message itself says that we stopped typing.
-    clearTimeout(this.#typingTimer);
-    this.#typingSaidMs = 0;
-    this.#compose("");
-    this.#saveDraft();
-    this.#log.scrollToEnd();
-  }
-
-  /** @param {Room} room @param {string} id @param {string} text */
-  async #saveEdit(room, id, text) {
-    const draft = this.#aside;
-    this.#compose(draft);
-    if (room.find(id)?.text === text.trim()) return;
-    try {
-      await this.#workspace.parley.call("message.edit", { message: id, text: text.trim() });
-    } catch (error) {
-      if (room !== this.#room) return;
-      // The text goes back to where it was written: it must not be lost.
-      this.#aside = draft;
-      this.#composer.set(text, { kind: "edit", id });
-      const { code } = /** @type {import("../parley.js").ParleyError} */ (error);
-      this.#announcer.tell(code === "forbidden" ? "Too late: a message can be edited for 15 minutes." : `Not changed, your text is kept. ${code}`, true);
-    }
-  }
-
-  /** @param {Message} message */
-  #reply(message) {
-    if (this.#composer.mode.kind === "edit") this.#compose(this.#aside);
-    this.#compose(this.#composer.text, { kind: "reply", id: message.id, name: message.sender.name, text: (message.text ?? "").slice(0, 120) });
-    this.#composer.focus();
-  }
-
-  /** @param {Message} message */
-  #edit(message) {
-    const aside = this.#composer.mode.kind === "edit" ? this.#aside : this.#composer.text;
-    this.#composer.set(message.text ?? "", { kind: "edit", id: message.id });
-    this.#aside = aside;
-    this.#composer.focus();
   }
 
   /** @param {Message} message */

@@ -74,6 +74,16 @@ export function tokenCallback(callback) {
   };
 }
 
+/**
+ * What a client was given to show; null where it signs in by itself.
+ * @param {{token?: string, tokenCallback?: () => string|Promise<string>}} options
+ * @returns {Credentials|null}
+ */
+export function credentialsOf({ token, tokenCallback: callback }) {
+  if (token !== undefined) return fixedToken(token);
+  return callback ? tokenCallback(callback) : null;
+}
+
 /** The claims of a token, unverified: good for display and for telling two people apart, for nothing else. @param {string} token */
 export function peek(token) {
   try {

@@ -7,6 +7,7 @@
 import { Emitter } from "../client/emitter.js";
 import { ParleyError } from "../client/errors.js";
 import { isFinal } from "../client/reconnecting.js";
+import { renewInTime } from "../client/renewing.js";
 import { mayListen } from "./asking.js";
 import { Line } from "./line.js";
 
@@ -223,25 +224,19 @@ export class KeptLine extends Emitter {
     this.#enter({ name: "waiting", reason, retryAtMs: Date.now() + inMs });
   }
 
-  /** Put a new token on the living line, in time. @param {Line} line */
-  async #renew(line) {
-    for (let pauseMs = RETRY_MS; line === this.#line; pauseMs *= 2) {
-      try {
-        const token = await this.#options.signIn.access(line.token ?? undefined);
-        if (line !== this.#line) return;
+  /** @param {Line} line */
+  #renew(line) {
+    return renewInTime({
+      access: () => this.#options.signIn.access(line.token ?? undefined),
+      present: async (token) => {
         await line.call("session.refresh", { token });
         line.token = token;
-        return;
-      } catch (error) {
-        if (line !== this.#line) return;
-        if (error instanceof ParleyError && !error.passing) {
-          // Until the token runs out all goes on; then the server closes with 4401.
-          this.emit("notice", { method: "sign_in_needed", params: { reason: error.code } });
-          return;
-        }
-        await new Promise((resolve) => setTimeout(resolve, pauseMs));
-      }
-    }
+      },
+      isCurrent: () => line === this.#line,
+      // Until the token runs out all goes on; then the server closes with 4401.
+      hold: (reason) => this.emit("notice", { method: "sign_in_needed", params: { reason } }),
+      retryMs: RETRY_MS,
+    });
   }
 
   /** @param {string} [reason] */
