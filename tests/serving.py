@@ -9,6 +9,7 @@ import ctypes
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -123,6 +124,13 @@ class ServerProcess:
         status, body = self.post("/auth/login", {"username": username, "password": password or username})
         assert status == 200, body
         return body["access_token"]
+
+
+def shop_of(server: ServerProcess) -> str:
+    """Where the demo's shop is, as the terminal says."""
+    found = re.search(r"A shop with the widget on it is at (http://127\.0\.0\.1:\d+)/", server.log)
+    assert found, server.log
+    return found[1]
 
 
 class CommandRefused(Exception):

@@ -1,6 +1,5 @@
 """The demo's shop: there beside the chat, under a policy of its own, and in nobody's way."""
 
-import re
 import socket
 import urllib.error
 import urllib.request
@@ -8,13 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import ServerProcess
-
-
-def shop_of(server: ServerProcess) -> str:
-    found = re.search(r"A shop with the widget on it is at (http://127\.0\.0\.1:\d+)/", server.log)
-    assert found, server.log
-    return found[1]
+from tests.serving import ServerProcess, shop_of
 
 
 def test_it_frames_the_widget_and_is_gone_with_the_server(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
-"""The console: an agent claims, answers and closes by keyboard, while a visitor talks from a page of another origin."""
+"""The console by itself: what an agent sees, and does by keyboard. The whole story is `test_helpdesk_story.py`."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,6 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.npm import node_modules
 from tests.serving import ServerProcess, native
-from tests.web.helpdesk import Shop, Visitor
 
 pytestmark = pytest.mark.anyio
 
@@ -16,18 +16,11 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobil
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 
-@pytest.fixture(scope="module")
-def shop() -> Iterator[Shop]:
-    with Shop().opened() as opened:
-        yield opened
-
-
 @pytest.fixture
-def server(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
     """One for each test: what waits in the queue is what this test put there."""
-    settings: dict[str, Any] = {"limits__conversations_per_min": 0, "widget_origins": shop.url}
-    with ServerProcess(tmp_path_factory.mktemp("console") / "data", "--demo", **settings) as running:
-        shop.chat = running.url
+    settings: dict[str, Any] = {"limits__conversations_per_min": 0, "limits__guest_messages_per_s": 0}
+    with ServerProcess(tmp_path / "data", "--demo", **settings) as running:
         yield running
 
 
@@ -81,52 +74,6 @@ async def violations(page: Page) -> list[str]:
         RULES,
     )
     return found
-
-
-async def test_a_visitor_and_an_agent_talk_from_the_first_word_to_the_rating(
-    pages: Any, server: ServerProcess, shop: Shop
-) -> None:
-    agent = await pages(f"{server.url}/agent")
-    await sign_in(agent, "agent")
-    await expect(agent.get_by_text("Nobody is waiting")).to_be_visible()
-    visitor = Visitor(await pages(shop.url))
-    await visitor.open()
-    await visitor.say("Does it whistle?")
-    await expect(agent.locator(".desk-item")).to_have_count(1)
-    await agent.keyboard.press("c")
-    await expect(said(agent, "Does it whistle?")).to_have_count(1)
-    await expect(agent.locator(".room-facts")).to_have_text("Yours")
-    await expect(visitor.status).to_contain_text("Agent is answering you")
-    await agent.keyboard.type("It does.")
-    await expect(visitor.log).to_contain_text("Agent is typing")
-    await agent.keyboard.press("Enter")
-    await visitor.sees("Does it whistle?", "It does.")
-    await visitor.composer.press_sequentially("Lovely, I t")
-    await expect(agent.locator(".typing")).to_contain_text("Lovely, I t")
-    await visitor.composer.fill("Lovely, I take it")
-    await visitor.composer.press("Enter")
-    await expect(said(agent, "Lovely, I take it")).to_have_count(1)
-
-    await agent.keyboard.press("Escape")
-    await agent.keyboard.press("m")
-    await agent.keyboard.type("sells itself")
-    await agent.keyboard.press("Enter")
-    await expect(agent.locator(".note article:not(.sending)")).to_contain_text("sells itself")
-
-    await visitor.page.reload()
-    await visitor.open()
-    await visitor.sees("Does it whistle?", "It does.", "Lovely, I take it")
-    assert await visitor.texts() == ["Does it whistle?", "It does.", "Lovely, I take it"], "notes are for agents"
-
-    await agent.keyboard.press("Escape")
-    await agent.keyboard.press("e")
-    await expect(visitor.status).to_contain_text("closed")
-    await visitor.frame.get_by_role("button", name="4 of 5").click()
-    await expect(agent.get_by_role("complementary", name="Visitor")).to_contain_text("4 of 5")
-    await agent.reload()
-    await agent.locator(".desk-item").click()
-    await expect(said(agent, "Lovely, I take it")).to_have_count(1)
-    await expect(said(agent, "sells itself")).to_have_count(1)
 
 
 async def test_the_next_one_with_news_is_one_key_away(pages: Any, server: ServerProcess) -> None:
