@@ -25,9 +25,10 @@ from parley import __version__, logs
 from parley.config import Settings, SettingsError
 from parley.config.issuers import KeyFile, trusted_issuer
 from parley.delivery.bus import LocalBus
-from parley.delivery.hub import Hub, Subscription
+from parley.delivery.hub import Hub
 from parley.delivery.outbox import Turn
 from parley.delivery.presence import Presence
+from parley.delivery.readers import Subscription
 from parley.delivery.signals import Signals
 from parley.dialects.graphql_documents import Documents
 from parley.dialects.native import Native

@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from parley.delivery.hub import Hub, Subscription
+from parley.delivery.hub import Hub
 from parley.delivery.outbox import Outbox, Turn
+from parley.delivery.readers import Subscription
 from parley.domain.events import Event, Signal
 from parley.domain.principal import Person
 

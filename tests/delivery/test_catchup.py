@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from parley.delivery import catchup
 from parley.delivery.catchup import READS_MAX
-from parley.delivery.hub import Subscription
+from parley.delivery.readers import Subscription
 from parley.domain.errors import Refusal
 from parley.domain.events import Event, Signal
 from parley.domain.ports import Decision

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parley.delivery.hub import HEARD_MAX, SLICE, Subscription
+from parley.delivery.readers import Subscription
+from parley.delivery.room import HEARD_MAX, SLICE
 from parley.domain.events import Signal
 from parley.domain.rooms import MemberView
 from tests.delivery.scene import ROOM, Lines, Recorder, Scene

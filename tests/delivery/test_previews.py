@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from parley.delivery.hub import Subscription
 from parley.delivery.presence import Presence
+from parley.delivery.readers import Subscription
 from parley.delivery.signals import TYPING_S, Signals
 from parley.domain.events import Signal
 from tests.delivery.scene import ROOM, Lines, Recorder, Scene

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from parley.delivery.hub import Hub, Subscription
+from parley.delivery.hub import Hub
 from parley.delivery.outbox import Turn
 from parley.delivery.presence import Presence
+from parley.delivery.readers import Subscription
 from parley.delivery.signals import Signals
 from parley.domain import accounts, messages, presence, replay, rooms
 from parley.domain.commands import COMMANDS

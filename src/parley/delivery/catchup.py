@@ -7,7 +7,8 @@ log, and goes live exactly behind the last event it was told.
 from collections.abc import Callable
 from typing import Any, Final
 
-from parley.delivery.hub import Hub, Reader, Subscription
+from parley.delivery.hub import Hub
+from parley.delivery.readers import Reader, Subscription
 from parley.domain.errors import Refusal
 from parley.domain.ports import Decision
 from parley.domain.replay import Subscribe, Subscribed

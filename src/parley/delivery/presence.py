@@ -7,7 +7,7 @@ One node's view; another node's is added by the bus.
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from parley.delivery.hub import Subscription
+from parley.delivery.readers import Subscription
 from parley.delivery.signals import NAMED_MAX
 
 LEAVING_S: Final = 5.0

@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from parley.delivery import catchup
-from parley.delivery.hub import Hub, Reader, Subscription
+from parley.delivery.hub import Hub
 from parley.delivery.presence import Presence
+from parley.delivery.readers import Reader, Subscription
 from parley.delivery.signals import Signals
 from parley.domain import accounts, presence, replay, sessions
 from parley.domain.commands import Command

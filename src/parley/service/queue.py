@@ -9,7 +9,8 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
-from parley.delivery.hub import Hub, Subscription
+from parley.delivery.hub import Hub
+from parley.delivery.readers import Subscription
 from parley.domain.agents import Seen
 from parley.domain.conversations import Abandoned, Return
 from parley.domain.errors import Refusal

@@ -11,8 +11,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from parley.delivery.hub import Hub, Subscription
+from parley.delivery.hub import Hub
 from parley.delivery.outbox import Outbox, Turn
+from parley.delivery.readers import Subscription
 from parley.dialects.dialect import Ended, Request
 from parley.domain import presence, replay, sessions
 from parley.domain.errors import Refusal

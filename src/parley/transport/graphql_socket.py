@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakValueDictionary
 
-from parley.delivery.hub import Subscription
 from parley.delivery.outbox import Place
+from parley.delivery.readers import Subscription
 from parley.dialects.dialect import Ended, Request
 from parley.dialects.graphql_documents import Documents, error_of
 from parley.dialects.graphql_operations import Operation, told

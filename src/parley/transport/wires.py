@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from parley.delivery.hub import Encoder
+from parley.delivery.readers import Encoder
 from parley.dialects.dialect import Dialect, Telling
 from parley.domain.events import Event, Signal
 from parley.tokens.bearer import Credential
