@@ -24,6 +24,7 @@ import uvloop
 from parley import __version__, logs
 from parley.config import Settings, SettingsError
 from parley.config.issuers import KeyFile, trusted_issuer
+from parley.delivery.broadcast import Broadcasts
 from parley.delivery.bus import LocalBus
 from parley.delivery.hub import Hub
 from parley.delivery.outbox import Turn
@@ -40,6 +41,7 @@ from parley.domain.ports import Decision, Job, Rules
 from parley.domain.principal import OPERATOR, Principal
 from parley.domain.replay import Missing
 from parley.domain.revocation import InForce
+from parley.domain.streams import Restarted
 from parley.metrics import Metrics
 from parley.service.admission import Admission
 from parley.service.door import Door
@@ -51,6 +53,7 @@ from parley.service.queue import Queue
 from parley.service.refusals import Refusals
 from parley.service.sessions import Sessions
 from parley.service.sign_in import SignIn
+from parley.service.streams import Streams
 from parley.service.tickets import Tickets
 from parley.service.watch import Watch
 from parley.store import Store, open_store
@@ -73,9 +76,12 @@ from parley.transport.engineio import Engine
 from parley.transport.graphql_socket import Sockets
 from parley.transport.handshake import Handshake, Place
 from parley.transport.health import Dependency, revocations
+from parley.transport.http import Handlers
 from parley.transport.http_protocol import HttpProtocol
 from parley.transport.origins import Origins
 from parley.transport.polling import Polling
+from parley.transport.stream_sockets import StreamSockets
+from parley.transport.streams import StreamHandlers
 from parley.transport.timers import Wheel
 from parley.transport.upgrade import upgrade_protocol
 from parley.transport.wires import FramedEncoder, Wire
@@ -190,6 +196,9 @@ class Server:
             self.stop = server.stop
             watch.start(store.execute(InForce()).reply)
             self.queue.start()
+            if settings.store_url.startswith("sqlite"):
+                store.execute(Restarted())  # no other node has a broadcaster
+            self.streams.start()
             following = loop.create_task(_follow(keys, self.issuers))
             gc.collect()
             gc.freeze()  # what is here now stays: keep the collector from walking it again and again
@@ -197,6 +206,7 @@ class Server:
             following.cancel()
             watch.stop()
             self.queue.stop()
+            self.streams.stop()
         finally:
             listener.close()
             await asyncio.to_thread(store.close, DRAIN_S)
@@ -322,6 +332,20 @@ class Server:
             clock_ms=clock.unix_ms,
         )
 
+        native = Native()
+        framed = FramedEncoder(native)
+        broadcasts = Broadcasts(loop.call_soon, run_due, lambda: connections.is_fenced)
+        self.streams = streams = Streams(
+            store,
+            hub,
+            broadcasts,
+            carry=broadcasts.receive,
+            encode=framed.signal,
+            schedule=wheel.schedule,
+            clock_s=clock.monotonic_s,
+            clock_ms=clock.unix_ms,
+        )
+
         def came(subscription: Subscription) -> None:
             present.came(subscription)
             queue.came(subscription)
@@ -342,6 +366,7 @@ class Server:
             clock_s=clock.monotonic_s,
             connections_of=connections.count,
             previews=settings.helpdesk.preview,
+            counted=streams.counted,
         )
         watch = Watch(
             store,
@@ -354,6 +379,7 @@ class Server:
             wheel.schedule,
             loop.call_later,
             clock.unix_ms,
+            streams.changed,
         )
 
         def received(events: Sequence[Event], changes: Sequence[Change], signals: Sequence[Signal]) -> None:
@@ -395,7 +421,6 @@ class Server:
 
         origins = Origins(settings.public_url, lambda: self._port, settings.allowed_origins)
         addresses = Addresses(settings.trusted_proxies)
-        native = Native()
         # Engine.IO tells its clients the times of its pings, and they count on them: without a ping of ours they leave.
         self.engine = engine = Engine(
             ping_interval_s=limits.ping_interval or 25,
@@ -408,16 +433,30 @@ class Server:
         socketio = Place(SOCKETIO_UPGRADE, _socketio_wire(limits.request_bytes), engine)
         documents = Documents()
         graphql = Sockets(documents)
+        native_wire = Wire(lambda: native, framed)
+        sockets = StreamSockets(streams, native_wire, frozenset(auth.carriers))
+        audio: list[StreamHandlers] = []
+
+        def stream_handlers(handlers: Handlers) -> StreamHandlers:
+            audio.append(StreamHandlers(streams, node, handlers))
+            return audio[-1]
+
+        def drain() -> None:
+            engine.drain()
+            for each in audio:
+                each.drain()
+
         handshake = Handshake(
             node,
             {
-                "/ws": Place(NATIVE_SOCKET, Wire(lambda: native, FramedEncoder(native))),
+                "/ws": Place(NATIVE_SOCKET, native_wire),
                 "/socket.io/": socketio,
                 "/graphql": Place(GRAPHQL_SOCKET, graphql.wire, connection=graphql.connection),
             },
             origins,
             addresses,
             limits.request_bytes,
+            sockets.place,
         )
         app = create_app(
             AppParts(
@@ -442,6 +481,7 @@ class Server:
                 access=answered,
                 widget_origins=settings.widget_origins,
                 documents=documents,
+                streams=stream_handlers,
                 socketio=Polling(
                     engine,
                     lambda request: handshake.poll(request, socketio, SOCKETIO_POLLING),
@@ -464,6 +504,11 @@ class Server:
         metrics.read("parley_deliveries", lambda: hub.deliveries)
         metrics.read("parley_rooms_read", lambda: len(hub.rooms))
         metrics.read("parley_subscriptions", lambda: sum(len(room.subscribers) for room in hub.rooms.values()))
+        metrics.read("parley_streams_live", lambda: streams.broadcasters)
+        metrics.read("parley_stream_listeners", lambda: broadcasts.listeners_in_all)
+        metrics.read("parley_stream_pages", lambda: broadcasts.pages_delivered)
+        metrics.read("parley_stream_pages_dropped", lambda: broadcasts.pages_passed_over)
+        metrics.read("parley_broadcasts", lambda: streams.outcomes)
         metrics.read("parley_poll_age_seconds", lambda: (clock.unix_ms() - (watch.polled_at_ms or 0)) / 1000)
         config = uvicorn.Config(
             app,
@@ -477,7 +522,7 @@ class Server:
             server_header=False,
             timeout_graceful_shutdown=DRAIN_S,
         )
-        return _Uvicorn(config, self.ready.set, engine.drain), watch, keys
+        return _Uvicorn(config, self.ready.set, drain), watch, keys
 
 
 def _socketio_wire(attachment_bytes_max: int) -> Wire:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from parley.delivery import catchup
@@ -16,7 +16,7 @@ from parley.delivery.hub import Hub
 from parley.delivery.presence import Presence
 from parley.delivery.readers import Reader, Subscription
 from parley.delivery.signals import Signals
-from parley.domain import accounts, presence, replay, sessions
+from parley.domain import accounts, presence, replay, sessions, streams
 from parley.domain.commands import Command
 from parley.domain.errors import Refusal
 from parley.domain.params import Params
@@ -38,7 +38,7 @@ class Door:
 
     `prepare` hashes the passwords in a command's parameters, off the loop, and verifies the identities; `previews` says
     whether agents see what visitors type. `clock_s` is monotonic. `connections_of`
-    counts the live connections of a session.
+    counts the live connections of a session, `counted` fills in how many listen to streams.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Door:
         clock_s: Callable[[], float],
         connections_of: Callable[[str], int],
         previews: bool = True,
+        counted: Callable[[Iterable[streams.StreamView]], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._connections_of = connections_of
@@ -65,6 +66,7 @@ class Door:
         self._guest_messages = guest_messages
         self._conversations = conversations
         self._previews = previews
+        self._counted = counted
         self._prepare = prepare
         self._clock_s = clock_s
         self._preparing: set[asyncio.Task[None]] = set()
@@ -171,6 +173,10 @@ class Door:
             elif isinstance(params, sessions.List):
                 for listed in result["sessions"]:
                     listed.connections = self._connections_of(listed.id)
+            elif isinstance(params, streams.List):
+                self._counted(result["streams"])
+            elif isinstance(params, streams.Naming) and "stream" in result:
+                self._counted([result["stream"]])
         self._answer(row, answered, result)
 
     def _answer(self, row: Command, answered: Answered, result: Any) -> None:

@@ -58,6 +58,7 @@ class Watch:
         schedule: Callable[[float, Callable[[], None]], Scheduled],
         call_later: Callable[[float, Callable[[], None]], object],
         clock_ms: Callable[[], int],
+        streams: Callable[[Change], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._hub = hub
@@ -73,6 +74,7 @@ class Watch:
         self._asking_at_s = 0.0
         self._call_later = call_later
         self._clock_ms = clock_ms
+        self._streams = streams
         self._stopped = False
         self._swept_at_ms = clock_ms()
         # When each conversation was last blocked or unblocked, since the last sweep: a repetition comes within seconds.
@@ -118,6 +120,8 @@ class Watch:
         if change.kind == "account":
             self._admission.forget(change.target)
             self._audience.rights_changed(change.target)
+        elif change.kind == "stream":
+            self._streams(change)
         elif self._is_overtaken(change):
             return
         elif change.kind == "lift":

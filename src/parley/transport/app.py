@@ -39,6 +39,7 @@ from parley.transport.health import Dependency, Health
 from parley.transport.http import Handlers
 from parley.transport.origins import Origins
 from parley.transport.pages import Pages
+from parley.transport.streams import StreamHandlers
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +103,8 @@ class AppParts:
     documents: Documents = field(default_factory=Documents)
     #: What answers at `/socket.io/`, whatever the method.
     socketio: ASGIApp | None = None
+    #: What answers under `/streams/`.
+    streams: Callable[[Handlers], StreamHandlers] | None = None
     #: Who may frame `/widget`.
     widget_origins: Collection[str] = ()
     web: Traversable = field(default_factory=lambda: files("parley") / "web")
@@ -150,6 +153,13 @@ def create_app(parts: AppParts) -> ASGIApp:
         ("/readyz", {"GET": health.readyz}),
         ("/metrics", {"GET": health.metrics}),
     ]
+    if parts.streams is not None:
+        streams = parts.streams(handlers)
+        places += [
+            ("/streams/{stream}", {"GET": streams.listen, "PUT": streams.broadcast}),
+            ("/streams/{stream}/listen", {"GET": _upgrade_required}),
+            ("/streams/{stream}/publish", {"GET": _upgrade_required}),
+        ]
     routes = [Route(path, endpoint=_Place(methods, parts.origins)) for path, methods in places]
     if parts.socketio is not None:
         routes.append(Route("/socket.io/", endpoint=parts.socketio))

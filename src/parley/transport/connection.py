@@ -208,6 +208,11 @@ class Connection:
         node = self._node
         self.write = ws.write
         self.outbox = Outbox(ws, node.turn, node.slow_consumer_bytes, self._too_slow)
+        self._introduce()
+
+    def _introduce(self) -> None:
+        """The socket is there: begin, or wait for the first message."""
+        node = self._node
         if self.principal is None:
             node.connections.wait(self._address)
         else:
@@ -298,8 +303,8 @@ class Connection:
 
     # --- who ---
 
-    def _begin(self, principal: Principal) -> None:
-        """The bearer is known, and one of `Connections`: act for them from now on."""
+    def _begin(self, principal: Principal | None) -> None:
+        """The bearer is known (or none is needed), and one of `Connections`: act for them from now on."""
         node = self._node
         self._begun = True
         self.begun_at_ms = node.clock_ms()

@@ -100,8 +100,14 @@ class Connections:
             others = [other for other in theirs if other is not connection]
             min(others, key=lambda other: other.heard_at_s).replaced()
 
-    def remove(self, connection: Live, principal: Principal) -> None:
+    def add_nobody(self, connection: Live) -> None:
+        """One that needs no bearer: a listener of a public stream. It is counted, and is nobody's."""
+        self._all[connection] = None
+
+    def remove(self, connection: Live, principal: Principal | None) -> None:
         self._all.pop(connection, None)
+        if principal is None:
+            return
         for key in _keys(principal):
             found = self._by.get(key)
             if found is not None:

@@ -33,6 +33,11 @@ def frame_binary(payload: bytes) -> bytes:
     return _frame(0x82, payload)
 
 
+def chunk(data: bytes) -> bytes:
+    """A chunk of HTTP/1.1 (RFC 9112 §7.1): what a frame is to those who listen without a socket."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
 def frame_ping(payload: bytes = b"") -> bytes:
     """`payload`: at most 125 bytes (RFC 6455 §5.5)."""
     assert len(payload) <= 125, "a control frame holds at most 125 bytes"

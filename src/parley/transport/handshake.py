@@ -38,17 +38,23 @@ _CLOSED_WITH: Final = {401: 4401, 403: 4403, 429: 4429, 503: 1013}
 class Place:
     """A path that takes upgrades: which credentials it looks at, and what is spoken there, over which `engine`.
 
-    `connection` makes a connection of a node, a wire, an address, a principal and its credential.
+    `connection` makes a connection of a node, a wire, an address, a principal and its credential. `ready` is asked,
+    where there is one, what else must be so before the upgrade: it gives what makes the connection, or a Refusal.
     """
 
     endpoint: Endpoint
     wire: Wire
     engine: Engine | None = None
     connection: Callable[..., Connection] = Connection
+    ready: "Ready | None" = None
+
+
+#: Called with the principal, if one is known, and with whom to tell.
+Ready = Callable[[Principal | None, Callable[[Callable[..., Connection] | Refusal], None]], None]
 
 
 class Handshake:
-    """`decide` is called for every upgrade request (see `transport.upgrade`), `poll` for a session over HTTP."""
+    """`more` finds the places whose paths hold a name. `decide` is called for every upgrade request (see `transport.upgrade`), `poll` for a session over HTTP."""
 
     def __init__(
         self,
@@ -57,9 +63,11 @@ class Handshake:
         origins: Origins,
         addresses: Addresses,
         request_bytes_max: int,
+        more: Callable[[str], Place | None] = lambda _: None,
     ) -> None:
         self._node = node
         self._places = places
+        self._more = more
         self._origins = origins
         self._addresses = addresses
         self._request_bytes_max = request_bytes_max
@@ -67,7 +75,7 @@ class Handshake:
         self.outcomes: Counter[str] = Counter()
 
     def decide(self, request: UpgradeRequest, respond: Respond) -> None:
-        place = self._places.get(request.path)
+        place = self._places.get(request.path) or self._more(request.path)
         if place is None:
             self._refuse(respond, Refusal("not_found", "Nothing is opened at this path."))
             return
@@ -91,13 +99,12 @@ class Handshake:
             return
         credential = presented.credential
         if credential is None:
-            self._accept(respond, place, presented, place.connection(node, place.wire, address, None))
+            self._let_in(respond, place, presented, address, None)
             return
 
         def admitted(outcome: Principal | BaseException) -> None:
             if isinstance(outcome, Principal):
-                connection = place.connection(node, place.wire, address, outcome, credential)
-                self._accept(respond, place, presented, connection)
+                self._let_in(respond, place, presented, address, outcome)
             else:
                 refusal = outcome if isinstance(outcome, Refusal) else Refusal("unavailable")
                 counted = self._counted(refusal, request.path, address, credential)
@@ -184,6 +191,23 @@ class Handshake:
         self.require_origin(request.headers)
         receiver: Receiver = session.candidate() or TurnedAway(4400, "bad_request")
         respond(Accept(receiver, None, self._request_bytes_max))
+
+    def _let_in(
+        self, respond: Respond, place: Place, presented: Presented, address: str, principal: Principal | None
+    ) -> None:
+        """What the request presents is in order: accept it, once all else is."""
+
+        def ready(connection: Callable[..., Connection] | Refusal) -> None:
+            if isinstance(connection, Refusal):
+                self._refuse(respond, connection)
+            else:
+                made = connection(self._node, place.wire, address, principal, presented.credential)
+                self._accept(respond, place, presented, made)
+
+        if place.ready is None:
+            ready(place.connection)
+        else:
+            place.ready(principal, ready)
 
     def _accept(self, respond: Respond, place: Place, presented: Presented, connection: Connection) -> None:
         self.outcomes["accepted"] += 1

@@ -24,7 +24,7 @@ from parley.service.door import Door, incident
 from parley.service.limits import Buckets
 from parley.service.refusals import Refusals
 from parley.tokens import TokenRefused
-from parley.tokens.bearer import PLAIN, Endpoint, find_credential
+from parley.tokens.bearer import PLAIN, Credential, Endpoint, find_credential
 from parley.transport import bodies
 from parley.transport.auth import LIMIT_KEY
 from parley.transport.pages import matches
@@ -86,8 +86,8 @@ class Handlers:
         assert principal is not None, "an endpoint whose credential is not optional"
         return principal
 
-    async def bearer(self, request: Request, endpoint: Endpoint) -> Principal | None:
-        """As `principal`, where nobody may ask too: None."""
+    async def bearer(self, request: Request, endpoint: Endpoint, *, stream: str | None = None) -> Principal | None:
+        """As `principal`, where nobody may ask too: None. A ticket is one for `stream`."""
         address, place = request.scope[LIMIT_KEY], request.url.path
         try:
             presented = find_credential(
@@ -102,23 +102,27 @@ class Handlers:
         if credential is None:
             return None
         try:
-            return await self._admitted(credential.secret)
+            return await self._admitted(credential, stream)
         except Refusal as refusal:
             if refusal.status == 401 and (wait_s := self._bad_tokens.take(address, self._clock_s())):
                 told = "Too many bad tokens from this address."
                 raise Refusal("rate_limited", told, retry_after=round(wait_s + 0.0005, 3)) from None
+            token = credential.secret if credential.kind == "token" else None
             raise self._refusals.noted(
-                refusal, place=place, address=address, carrier=credential.carrier, token=credential.secret
+                refusal, place=place, address=address, carrier=credential.carrier, token=token
             ) from None
 
-    async def _admitted(self, token: str) -> Principal:
+    async def _admitted(self, credential: Credential, stream: str | None) -> Principal:
         admitted: asyncio.Future[Principal | BaseException] = asyncio.get_running_loop().create_future()
 
         def done(outcome: Principal | BaseException) -> None:
             if not admitted.done():
                 admitted.set_result(outcome)
 
-        self._admission.admit_token(token, done)
+        if credential.kind == "ticket":
+            self._admission.redeem(credential.secret, done, stream=stream)
+        else:
+            self._admission.admit_token(credential.secret, done)
         outcome = await admitted
         if isinstance(outcome, Principal):
             return outcome

@@ -2,12 +2,12 @@
 
 Answers no request itself: that is the application's (`app`), or for upgrades `upgrade`'s. Writes no log.
 
-A live stream's `GET` will want the transport itself, to be given prebuilt chunks as sockets are given frames. Its
-place is `on_headers_complete`, where the request's scope is made: an extension in it would lend `self.transport`.
+Lends its transport to a live stream's `GET`, which is given prebuilt chunks as sockets are given frames: under `LEND`
+the request's scope has what borrows it.
 """
 
 import asyncio
-from typing import Any, cast
+from typing import Any, Final, Protocol, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -22,6 +22,18 @@ REFUSED_TIMEOUT_S = 2.0
 
 _TOO_LARGE = problem(431, "head_too_large", f"A request head may have at most {HEAD_BYTES_MAX} bytes.").encoded()
 _MALFORMED = problem(400, "invalid_request", "This is not HTTP/1.1.").encoded()
+
+
+#: Under this key of the ASGI scope is `HttpProtocol.lend`, for targets with `LENT_TO` in them.
+LEND: Final = "parley.lend"
+LENT_TO: Final = b"/streams/"
+
+
+class Borrower(Protocol):
+    """Who writes to a transport that was lent, between the head of an answer and its end."""
+
+    def writing_paused(self) -> None: ...
+    def writing_resumed(self) -> None: ...
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -41,6 +53,22 @@ class HttpProtocol(HttpToolsProtocol):
         self._body_is_whole = True
         self._is_deaf = False  # refused: nothing that comes is read any more
         self._head_timer: asyncio.TimerHandle | None = None
+        self._borrower: Borrower | None = None
+
+    def lend(self, borrower: Borrower | None) -> asyncio.Transport:
+        """Let one write chunks of the present answer's body, and tell it when the transport drains; None takes it back."""
+        self._borrower = borrower
+        return self.transport
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._borrower is not None:
+            self._borrower.writing_paused()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._borrower is not None:
+            self._borrower.writing_resumed()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -48,6 +76,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
+        self._borrower = None
         if self.upgrade is not None:
             self.upgrade.abandon()
             self.upgrade = None
@@ -109,6 +138,8 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_is_whole = True
         self._stop_head_timer()
+        if LENT_TO in self.url:
+            self.scope[LEND] = self.lend  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -41,7 +41,18 @@ _TEXT, _BINARY, _CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONT
 _PING, _PONG, _CLOSE = WSMsgType.PING, WSMsgType.PONG, WSMsgType.CLOSE
 # OPEN; CLOSING: our CLOSE went first, the peer's is awaited; ENDED: nothing is read any more; GONE: no descriptor.
 _OPEN, _CLOSING, _ENDED, _GONE = 0, 1, 2, 3
+_TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s
+
+
+def limit_unsent(transport: asyncio.Transport, high: int) -> None:
+    """Above `high` unsent bytes the transport pauses its writer; the kernel, too, takes little more than it can send.
+
+    Otherwise a listener that stalls would later be given minutes of the past, which the kernel has kept for it.
+    """
+    transport.set_write_buffer_limits(high=high)
+    with contextlib.suppress(OSError, AttributeError):  # a transport without a socket, or one of another family
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, high)
 
 
 class Receiver(Protocol):
@@ -173,6 +184,11 @@ class WebSocket(WSListener):
         """Above `high` unsent bytes the receiver's `writing_paused` is called."""
         if self._state != _GONE:
             self._transport.set_write_buffer_limits(high=high)
+
+    def limit_unsent(self, high: int) -> None:
+        """As `set_unsent_high_bytes`, and let the kernel hold no more than that unsent either: what is new matters."""
+        if self._state != _GONE:
+            limit_unsent(self._transport, high)
 
     def pause_reading(self) -> None:
         """Read no more; messages that are already in the buffer (at most one read's worth) still come."""

@@ -1,0 +1,308 @@
+"""From one broadcaster to many listeners: newest wins, and nobody waits for anybody.
+
+A listener gets the header pages first, then whole pages from the newest on. One whose socket does not drain is passed
+over, page by page, until it does. What is handed out is wrapped once for each form of socket, whatever their number.
+Knows no Ogg (`dialects/ogg.py`), no lease (`service/on_air.py`), and no socket.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+log = logging.getLogger(__name__)
+
+#: Deliveries in one uninterrupted stretch of the loop: about 10 ms of writes.
+SLICE: Final = 2000
+#: One who joins waits for a page that begins with a packet of its own, but for no more than this many.
+CONTINUED_MAX: Final = 50
+
+#: How bytes look on a kind of socket: a binary message, a chunk of HTTP.
+Form = Callable[[bytes], bytes]
+
+
+class Audio(Struct, frozen=True):
+    """Some pages of a broadcast, on their way to the listeners of every node.
+
+    `fence` is that of the lease under which they were sent, `link` counts the sets of header pages under it. `data` is
+    whole pages; `continues` says that the first begins within a packet of the page before.
+    """
+
+    stream: str
+    fence: int
+    link: int
+    headers: bytes
+    data: bytes
+    continues: bool = False
+
+
+class Listener(Protocol):
+    """What is needed of whoever listens."""
+
+    @property
+    def form(self) -> Form: ...
+    @property
+    def congested(self) -> bool:
+        """Whether its socket does not drain: what is written now would wait."""
+
+    def write(self, data: bytes, /) -> None:
+        """Hand over what its `form` made. May raise once the socket has gone."""
+
+    def over(self) -> None:
+        """The broadcast has ended; another may follow."""
+
+
+class Tuned:
+    """One listener's place at one stream; made by `Broadcasts.join`."""
+
+    __slots__ = ("_channel", "in_step", "is_muted", "listener", "told", "waited")
+
+    def __init__(self, channel: "_Channel", listener: Listener) -> None:
+        self._channel = channel
+        self.listener = listener
+        self.told: tuple[int, int] | None = None  # the link whose headers it has
+        self.in_step = False  # whether it got the page before the next
+        self.is_muted = False
+        self.waited = 0
+
+    def regroup(self) -> None:
+        """The listener's socket stopped or resumed draining."""
+        self._channel.groups[self.listener.form].stale = True
+
+    def mute(self) -> None:
+        """Hand it nothing more until `unmute`."""
+        self.is_muted = True
+        self.regroup()
+
+    def unmute(self) -> None:
+        if self.is_muted:
+            self.is_muted = False
+            self.regroup()
+
+
+class _Group:
+    """The listeners of a stream whose bytes look the same."""
+
+    __slots__ = ("form", "late", "members", "passed_over", "stale", "writers")
+
+    def __init__(self, form: Form) -> None:
+        self.form = form
+        self.members: dict[Tuned, None] = {}
+        self.writers: list[Callable[[bytes], None]] = []  # those in step
+        self.late: list[Tuned] = []  # those who are to get the next page, and are not in step
+        self.passed_over = 0
+        self.stale = False
+
+    def refresh(self, link: tuple[int, int]) -> None:
+        self.stale = False
+        self.writers, self.late, self.passed_over = [], [], 0
+        for tuned in self.members:
+            if tuned.is_muted or tuned.listener.congested:
+                tuned.in_step = False
+                self.passed_over += 1
+            elif tuned.in_step and tuned.told == link:
+                self.writers.append(tuned.listener.write)
+            else:
+                tuned.in_step = False
+                self.late.append(tuned)
+
+
+class _Channel:
+    __slots__ = ("fence", "groups", "headers", "link", "newest", "newest_continues", "rest")
+
+    def __init__(self) -> None:
+        self.fence = 0
+        self.link: tuple[int, int] | None = None  # None while nothing is on the air
+        self.headers = b""
+        self.newest = b""
+        self.newest_continues = False
+        self.groups: dict[Form, _Group] = {}
+        #: Slices of a round that still have to go out.
+        self.rest: list[tuple[list[Callable[[bytes], None]], bytes]] = []
+
+    @property
+    def listeners(self) -> int:
+        return sum(len(group.members) for group in self.groups.values())
+
+    def stale(self) -> None:
+        for group in self.groups.values():
+            group.stale = True
+
+
+class Broadcasts:
+    """Every stream that has a broadcaster or a listener on this node.
+
+    `before` runs ahead of each round and is where what has come due takes effect; while `is_fenced` nothing is handed
+    to anybody. `call_soon` is the loop's.
+    """
+
+    def __init__(
+        self,
+        call_soon: Callable[[Callable[[], None]], object],
+        before: Callable[[], None],
+        is_fenced: Callable[[], bool],
+    ) -> None:
+        self._call_soon = call_soon
+        self._before = before
+        self._is_fenced = is_fenced
+        self._channels: dict[str, _Channel] = {}
+        self.pages_delivered = 0
+        self.pages_passed_over = 0
+
+    # --- in ---
+
+    def receive(self, audio: Audio) -> None:
+        """Take pages from whoever carries them. What is of a lease before the last one is dropped."""
+        channel = self._channel(audio.stream)
+        if audio.fence < channel.fence:
+            return
+        link = (audio.fence, audio.link)
+        if channel.link != link:
+            if channel.link is not None and link < channel.link:
+                return
+            channel.fence, channel.link, channel.headers = audio.fence, link, audio.headers
+            channel.newest = b""
+            channel.stale()
+        if not audio.data:
+            return
+        channel.newest, channel.newest_continues = audio.data, audio.continues
+        self._before()
+        if self._is_fenced():
+            channel.stale()
+            for group in channel.groups.values():
+                for tuned in group.members:
+                    tuned.in_step = False
+            return
+        while channel.rest:
+            _write_all(*channel.rest.pop(0))
+        for group in list(channel.groups.values()):
+            if group.stale:
+                group.refresh(link)
+            self.pages_passed_over += group.passed_over
+            self.pages_delivered += len(group.writers)
+            if group.writers:
+                self._write(channel, group.writers, group.form(audio.data))
+            if group.late:
+                self._let_in(channel, group, audio)
+
+    def end(self, stream: str, fence: int) -> None:
+        """The leases up to `fence` are over: their audio is not taken any more, and listeners are told."""
+        channel = self._channels.get(stream)
+        if channel is None or fence < channel.fence:
+            return
+        channel.fence = fence
+        while channel.rest:
+            _write_all(*channel.rest.pop(0))
+        channel.link, channel.headers, channel.newest = None, b"", b""
+        for group in list(channel.groups.values()):
+            group.stale = True
+            for tuned in list(group.members):
+                tuned.in_step, tuned.told = False, None
+                tuned.listener.over()
+        self._forget_if_idle(stream, channel)
+
+    # --- who ---
+
+    def join(self, stream: str, listener: Listener) -> Tuned:
+        """Let one listen from now on, to this broadcast and to those that follow."""
+        channel = self._channel(stream)
+        group = channel.groups.get(listener.form)
+        if group is None:
+            group = channel.groups[listener.form] = _Group(listener.form)
+        tuned = Tuned(channel, listener)
+        group.members[tuned] = None
+        group.stale = True
+        if channel.link is not None and not self._is_fenced():
+            # With the newest page, which may be a second long: waiting for the next one would be heard.
+            tuned.told = channel.link
+            tuned.in_step = bool(channel.newest) and not channel.newest_continues
+            data = channel.headers + channel.newest if tuned.in_step else channel.headers
+            _write_all([listener.write], listener.form(data))
+        return tuned
+
+    def leave(self, stream: str, tuned: Tuned) -> None:
+        channel = self._channels.get(stream)
+        group = channel.groups.get(tuned.listener.form) if channel is not None else None
+        if channel is None or group is None or tuned not in group.members:
+            return
+        del group.members[tuned]
+        group.stale = True
+        write = tuned.listener.write
+        channel.rest = [([other for other in writers if other != write], data) for writers, data in channel.rest]
+        if not group.members:
+            del channel.groups[tuned.listener.form]
+        self._forget_if_idle(stream, channel)
+
+    def listeners(self, stream: str) -> int:
+        """How many listen to it here."""
+        channel = self._channels.get(stream)
+        return channel.listeners if channel is not None else 0
+
+    @property
+    def listeners_in_all(self) -> int:
+        return sum(channel.listeners for channel in self._channels.values())
+
+    def fences(self) -> dict[str, int]:
+        """The streams that are sent or heard here, each with the fence of the last lease that was heard of."""
+        return {stream: channel.fence for stream, channel in self._channels.items()}
+
+    # --- out ---
+
+    def _write(self, channel: _Channel, writers: list[Callable[[bytes], None]], data: bytes) -> None:
+        if len(writers) <= SLICE:
+            _write_all(writers, data)
+            return
+        _write_all(writers[:SLICE], data)
+        for start in range(SLICE, len(writers), SLICE):
+            channel.rest.append((writers[start : start + SLICE], data))
+        self._call_soon(lambda: self._next_slice(channel))
+
+    def _next_slice(self, channel: _Channel) -> None:
+        if channel.rest:
+            _write_all(*channel.rest.pop(0))
+        if channel.rest:
+            self._call_soon(lambda: self._next_slice(channel))
+
+    def _let_in(self, channel: _Channel, group: _Group, audio: Audio) -> None:
+        """Give the page to those who are not in step, unless the first thing in it is half a packet to them."""
+        bare = whole = None
+        link, still_late = channel.link, []
+        for tuned in group.late:
+            if audio.continues and tuned.waited < CONTINUED_MAX:
+                tuned.waited += 1
+                still_late.append(tuned)
+                continue
+            if tuned.told == link:
+                bare = data = bare or group.form(audio.data)
+            else:
+                whole = data = whole or group.form(audio.headers + audio.data)
+            tuned.told, tuned.in_step, tuned.waited = link, True, 0
+            _write_all([tuned.listener.write], data)
+            self.pages_delivered += 1
+            group.writers.append(tuned.listener.write)
+        group.late = still_late
+
+    def _channel(self, stream: str) -> _Channel:
+        channel = self._channels.get(stream)
+        if channel is None:
+            channel = self._channels[stream] = _Channel()
+        return channel
+
+    def _forget_if_idle(self, stream: str, channel: _Channel) -> None:
+        if channel.link is None and not channel.groups and self._channels.get(stream) is channel:
+            del self._channels[stream]
+
+
+def _write_all(writers: Sequence[Callable[[bytes], None]], data: bytes) -> None:
+    """Write to each; one that has gone must neither end the round nor cost the others a page."""
+    remaining = iter(writers)
+    while True:
+        try:
+            for write in remaining:
+                write(data)
+            return
+        except (RuntimeError, OSError):
+            pass  # its connection_lost is on its way; the iterator stands behind it already
+        except Exception:
+            log.exception("a listener could not be written to")
