@@ -72,7 +72,9 @@ _ROWS: Final = (
     Row("parley_stream_listeners", "gauge", "Listeners on this node."),
     Row("parley_stream_pages", "counter", "Writes of audio to listeners."),
     Row("parley_stream_pages_dropped", "counter", "Writes of audio left out: the listener's socket did not drain."),
-    Row("parley_broadcasts", "counter", "Broadcasts by what came of them: accepted, or a refusal's code.", ("outcome",)),
+    Row(
+        "parley_broadcasts", "counter", "Broadcasts by what came of them: accepted, or a refusal's code.", ("outcome",)
+    ),
     Row("parley_poll_age_seconds", "gauge", "Seconds since the store was last polled with success."),
     Row("parley_passwords_waiting", "gauge", "Sign-ins that wait for a thread to check their password."),
 )

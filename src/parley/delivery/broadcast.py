@@ -25,8 +25,9 @@ Form = Callable[[bytes], bytes]
 class Audio(Struct, frozen=True):
     """Some pages of a broadcast, on their way to the listeners of every node.
 
-    `fence` is that of the lease under which they were sent, `link` counts the sets of header pages under it. `data` is
-    whole pages; `continues` says that the first begins within a packet of the page before.
+    `fence` is that of the lease under which they were sent; `link` names the header pages that they follow, and rises
+    with each set of them, over all leases. `data` is whole pages, the last of which begins at `last`; `continues` and
+    `last_continues` say of the first and of the last that they begin within a packet of the page before.
     """
 
     stream: str
@@ -35,6 +36,8 @@ class Audio(Struct, frozen=True):
     headers: bytes
     data: bytes
     continues: bool = False
+    last: int = 0
+    last_continues: bool = False
 
 
 class Listener(Protocol):
@@ -61,7 +64,7 @@ class Tuned:
     def __init__(self, channel: "_Channel", listener: Listener) -> None:
         self._channel = channel
         self.listener = listener
-        self.told: tuple[int, int] | None = None  # the link whose headers it has
+        self.told: int | None = None  # the link whose headers it has
         self.in_step = False  # whether it got the page before the next
         self.is_muted = False
         self.waited = 0
@@ -94,7 +97,7 @@ class _Group:
         self.passed_over = 0
         self.stale = False
 
-    def refresh(self, link: tuple[int, int]) -> None:
+    def refresh(self, link: int) -> None:
         self.stale = False
         self.writers, self.late, self.passed_over = [], [], 0
         for tuned in self.members:
@@ -113,7 +116,7 @@ class _Channel:
 
     def __init__(self) -> None:
         self.fence = 0
-        self.link: tuple[int, int] | None = None  # None while nothing is on the air
+        self.link: int | None = None  # None while nothing is on the air
         self.headers = b""
         self.newest = b""
         self.newest_continues = False
@@ -157,16 +160,17 @@ class Broadcasts:
         channel = self._channel(audio.stream)
         if audio.fence < channel.fence:
             return
-        link = (audio.fence, audio.link)
+        link = audio.link
+        channel.fence = audio.fence
         if channel.link != link:
             if channel.link is not None and link < channel.link:
                 return
-            channel.fence, channel.link, channel.headers = audio.fence, link, audio.headers
+            channel.link, channel.headers = link, audio.headers
             channel.newest = b""
             channel.stale()
         if not audio.data:
             return
-        channel.newest, channel.newest_continues = audio.data, audio.continues
+        channel.newest, channel.newest_continues = audio.data[audio.last :], audio.last_continues
         self._before()
         if self._is_fenced():
             channel.stale()

@@ -110,25 +110,23 @@ class Broadcast:
             return
         streams, opus = self._streams, self._opus
         now_s = streams.clock_s()
-        heard: list[bytes] = []
-        continues = False
+        heard: list[tuple[bytes, bool]] = []
         wrong: NotOggOpus | None = None
         try:
             for page in self._pages.feed(data):
                 kind = opus.take(page)
                 if kind is Kind.HEADER:
                     if opus.is_ready and self._begins_anew():
-                        self._carry(heard, continues)
+                        self._carry(heard)
                         heard = []
                         self._line = streams.lines[self.stream] = Line(self.fence, self._number(), opus)
                 elif kind is Kind.AUDIO and not self.is_held:
                     assert self._line is not None
-                    continues = continues if heard else page.continued
-                    heard.append(self._line.page(page, opus.page_samples))
+                    heard.append((self._line.page(page, opus.page_samples), page.continued))
                     self._page_at_s = now_s
         except NotOggOpus as found:
             wrong = found
-        self._carry(heard, continues)
+        self._carry(heard)
         if self._begun_s is None and opus.links:
             self._begun_s = now_s
         if wrong is not None:
@@ -148,15 +146,27 @@ class Broadcast:
         assert self.fence is not None
         return self.fence * LINKS_MAX + min(self._opus.links, LINKS_MAX - 1)
 
-    def _carry(self, pages: list[bytes], continues: bool) -> None:
+    def _carry(self, pages: list[tuple[bytes, bool]]) -> None:
+        """Hand on pages, of each whether it begins within a packet of the one before."""
         if not pages or self._line is None or self.fence is None:
             return
         if self._streams.clock_s() - self._kept_at_s > LAPSED_S:
             self._keep()  # woken after a pause: until the store says so, the lease may be another's
             return
-        data = pages[0] if len(pages) == 1 else b"".join(pages)
-        line = self._line
-        self._streams.carry(Audio(self.stream, self.fence, line.number, line.headers, data, continues))
+        line, (newest, newest_continues) = self._line, pages[-1]
+        data = newest if len(pages) == 1 else b"".join(page for page, _ in pages)
+        self._streams.carry(
+            Audio(
+                self.stream,
+                self.fence,
+                line.number,
+                line.headers,
+                data,
+                pages[0][1],
+                len(data) - len(newest),
+                newest_continues,
+            )
+        )
 
     def _watch_for_stalling(self) -> None:
         if self._over:
@@ -185,7 +195,7 @@ class Broadcast:
     def end(self) -> None:
         """The broadcaster has said that it is done."""
         if self._line is not None and not self._over:
-            self._carry([self._line.end()], False)
+            self._carry([(self._line.end(), False)])
         self._finish(End)
 
     def lost(self) -> None:

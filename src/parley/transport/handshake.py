@@ -54,7 +54,10 @@ Ready = Callable[[Principal | None, Callable[[Callable[..., Connection] | Refusa
 
 
 class Handshake:
-    """`more` finds the places whose paths hold a name. `decide` is called for every upgrade request (see `transport.upgrade`), `poll` for a session over HTTP."""
+    """`decide` is called for every upgrade request (see `transport.upgrade`), `poll` for a session over HTTP.
+
+    `more` finds the places whose paths hold a name.
+    """
 
     def __init__(
         self,

@@ -56,7 +56,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._borrower: Borrower | None = None
 
     def lend(self, borrower: Borrower | None) -> asyncio.Transport:
-        """Let one write chunks of the present answer's body, and tell it when the transport drains; None takes it back."""
+        """Let one write chunks of the present answer's body, and hear when the transport drains; None ends that."""
         self._borrower = borrower
         return self.transport
 

@@ -289,7 +289,9 @@ async def _until_gone(receive: Receive) -> None:
 class _Sending(_Bare):
     """One who broadcasts by PUT."""
 
-    def __init__(self, node: Node, streams: Streams, stream: str, principal: Principal, live: dict[_Bare, None]) -> None:
+    def __init__(
+        self, node: Node, streams: Streams, stream: str, principal: Principal, live: dict[_Bare, None]
+    ) -> None:
         super().__init__(node, streams, stream, principal, live)
         self.broadcast = Broadcast(streams, stream, principal, self.finish)
 
