@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from parley.domain import beginnings, conversations, departments
+from parley.domain import beginnings, claims, departments
 from parley.domain.beginnings import Begin, VerifiedStart, Vouched
 from parley.domain.ports import Decision
 from parley.domain.principal import OPERATOR, Principal
@@ -52,7 +52,7 @@ class Helpdesk:
     def claimed(self, by: Principal, **start: Any) -> Principal:
         """A guest whose conversation this agent has."""
         guest = self.begin(**start)
-        self.stage.do(by, conversations.Claim(of(guest.conversation)))
+        self.stage.do(by, claims.Claim(of(guest.conversation)))
         return guest
 
 

@@ -7,8 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parley.domain import accounts, agents, beginnings, conversations, messages, receipts, replay, rooms, transcripts
-from parley.domain.conversations import LIFE, Assign, Block, Claim, Close, Rate, Reopen, Return, Transfer, Unblock
+from parley.domain import accounts, agents, beginnings, claims, messages, receipts, replay, rooms, transcripts
+from parley.domain.blocks import Block, Unblock
+from parley.domain.claims import Assign, Claim, Return, Transfer
+from parley.domain.closings import Close, Rate, Reopen
+from parley.domain.conversations import LIFE
 from parley.domain.errors import Refusal
 from parley.domain.params import Params
 from parley.domain.ports import Rules
@@ -42,6 +45,7 @@ class TestBeginning:
                 "email": "vi@example.org",
                 "page": "https://shop.example/x",
                 "verified": False,
+                "identity": None,
             },
             "position": 1,
             "rating": None,
@@ -193,10 +197,10 @@ class TestTheQueue:
         gone, there = desk.claimed(desk.ava), desk.claimed(desk.bo)
         stage.clock.forward(s=119)
         stage.decide(OPERATOR, agents.Seen([(desk.bo.subject, "bo")]))
-        assert stage.decide(OPERATOR, conversations.Abandoned()).reply == []
+        assert stage.decide(OPERATOR, claims.Abandoned()).reply == []
         assert stage.decide(OPERATOR, Return(of(gone.conversation))).reply is False
         stage.clock.forward(s=2)
-        assert stage.decide(OPERATOR, conversations.Abandoned()).reply == [gone.conversation]
+        assert stage.decide(OPERATOR, claims.Abandoned()).reply == [gone.conversation]
         assert stage.decide(OPERATOR, Return(of(gone.conversation))).reply is True
         assert stage.decide(OPERATOR, Return(of(there.conversation))).reply is False
         assert desk.get(gone.conversation)["status"] == "queued"
@@ -208,14 +212,14 @@ class TestTheQueue:
         for _ in range(5):
             stage.clock.forward(s=25)
             stage.decide(OPERATOR, agents.Seen([(desk.ava.subject, "ava")]))
-        assert stage.decide(OPERATOR, conversations.Abandoned()).reply == [guest.conversation]
+        assert stage.decide(OPERATOR, claims.Abandoned()).reply == [guest.conversation]
 
     def test_an_agent_who_answers_without_a_connection_is_there(self, stage: Stage, desk: Helpdesk) -> None:
         guest = desk.claimed(desk.ava)
         for _ in range(3):
             stage.clock.forward(s=60)
             stage.do(desk.ava, messages.Send(of(guest.conversation), "still looking"))
-        assert stage.decide(OPERATOR, conversations.Abandoned()).reply == []
+        assert stage.decide(OPERATOR, claims.Abandoned()).reply == []
 
 
 class TestTalking:

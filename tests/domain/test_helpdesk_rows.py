@@ -2,7 +2,7 @@
 
 import pytest
 
-from parley.domain import accounts, agents, conversations, departments, replies
+from parley.domain import accounts, agents, claims, departments, replies
 from parley.domain.departments import Hours
 from tests.domain.helpdesk import Helpdesk, of
 from tests.stage import Stage, somebody
@@ -72,6 +72,13 @@ class TestAgents:
         back = stage.do(desk.ava, agents.SetStatus("available"))["agent"]
         assert (back["status"], back["capacity"]) == ("available", 2)
 
+    def test_a_change_is_told_in_the_queue_and_no_change_is_not(self, stage: Stage, desk: Helpdesk) -> None:
+        (told,) = stage.decide(desk.ava, agents.SetStatus("away", capacity=3)).signals
+        assert (told.room, told.type) == ("queue", "agent.changed")
+        agent = told.data["agent"]
+        assert (agent.subject, agent.status, agent.capacity) == (desk.ava.subject, "away", 3)
+        assert not stage.decide(desk.ava, agents.SetStatus("away", capacity=3)).signals
+
     def test_only_agents_have_a_status(self, stage: Stage, desk: Helpdesk) -> None:
         for who in (desk.ada, desk.root):
             assert stage.refused(who, agents.SetStatus("available")) == "forbidden"
@@ -79,4 +86,4 @@ class TestAgents:
 
     def test_of_no_capacity_is_nobody_to_claim(self, stage: Stage, desk: Helpdesk) -> None:
         stage.do(desk.ava, agents.SetStatus("available", capacity=0))
-        assert stage.refused(desk.ava, conversations.Claim(of(desk.begin().conversation))) == "limit_exceeded"
+        assert stage.refused(desk.ava, claims.Claim(of(desk.begin().conversation))) == "limit_exceeded"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from parley.domain import audit, beginnings, conversations, messages, replay, rooms, transcripts, visitors
+from parley.domain import audit, beginnings, claims, closings, messages, replay, rooms, transcripts, visitors
 from parley.domain.beginnings import Vouched
 from parley.domain.principal import Principal
 from parley.domain.visitors import Erase, Export, Update, VerifiedIdentify
@@ -49,6 +49,18 @@ class TestIdentify:
         stage.do(guest, VerifiedIdentify(conversation, "checked", VOUCHED))
         assert stage.types(conversation)[-1] == "conversation.updated"
         assert len(stage.log(conversation)) == 2, "the same once more changes nothing"
+        assert visitor["identity"] == VOUCHED.subject
+
+    def test_a_list_for_it_has_every_conversation_of_the_person(self, stage: Stage, desk: Helpdesk) -> None:
+        earlier, later = desk.begin(vouched=VOUCHED), desk.begin(vouched=VOUCHED)
+        desk.begin(name=VOUCHED.name, email=VOUCHED.email)  # who only says so is not taken for them
+
+        def listed(visitor: str) -> list[str]:
+            found = stage.do(desk.ava, transcripts.List(visitor=visitor))["conversations"]
+            return [one["id"] for one in found]
+
+        assert listed(VOUCHED.subject) == [later.conversation, earlier.conversation]
+        assert listed(earlier.subject) == [earlier.conversation]
 
     def test_it_is_nobody_elses_afterwards(self, stage: Stage, desk: Helpdesk) -> None:
         guest = desk.begin(vouched=VOUCHED)
@@ -69,7 +81,7 @@ class TestReplays:
     def test_the_log_tells_what_is_known_now_and_what_was_then(self, stage: Stage, desk: Helpdesk) -> None:
         guest = desk.begin(name="Vi")
         conversation = of(guest.conversation)
-        stage.do(desk.ava, conversations.Claim(conversation))
+        stage.do(desk.ava, claims.Claim(conversation))
         stage.do(guest, Update(conversation, name="Violet"))
         for room in (conversation, "queue"):
             told = [event["data"]["conversation"] for event in stage.log(room)]
@@ -84,11 +96,11 @@ class TestErasing:
     def _scene(self, stage: Stage, desk: Helpdesk) -> Principal:
         guest = desk.begin(name="Secret", email="secret@example.org", page="https://secret.example", message="secret!")
         conversation = of(guest.conversation)
-        stage.do(desk.ava, conversations.Claim(conversation))
+        stage.do(desk.ava, claims.Claim(conversation))
         deleted = stage.do(guest, messages.Send(conversation, "a secret card number"))["message"]["id"]
         stage.do(desk.root, messages.Delete(deleted))
         stage.do(desk.ava, messages.Send(conversation, "how may I help?"))
-        stage.do(guest, conversations.Rate(conversation, 4, "secretly pleased"))
+        stage.do(guest, closings.Rate(conversation, 4, "secretly pleased"))
         return guest
 
     def test_everything_of_the_person_goes_and_nothing_else(self, stage: Stage, desk: Helpdesk) -> None:

@@ -296,6 +296,18 @@ async def test_an_agent_who_is_an_admin_too_reads_on_as_an_admin_and_is_shown_no
         assert "for agents only" not in str(both.news)
 
 
+async def test_an_agent_who_goes_away_is_seen_to_by_the_others_at_once(server: HereServer) -> None:
+    async with (
+        by(server, "native", await signed_in(server, "ava")) as ava,
+        by(server, "socketio-websocket", await signed_in(server, "bo")) as bo,
+    ):
+        await bo.call("room.subscribe", room="queue")
+        await ava.call("agent.set_status", status="away")
+        await bo.until(lambda one: one.get("method") == "signal" and one["params"]["type"] == "agent.changed")
+        (told,) = signals(bo, "agent.changed")
+        assert (told["agent"]["name"], told["agent"]["status"]) == ("ava", "away")
+
+
 async def test_agents_see_who_else_is_looking(server: HereServer) -> None:
     visitor = await begins(server, name="Vi")
     room = visitor.conversation

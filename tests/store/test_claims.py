@@ -8,7 +8,8 @@ import pytest
 
 from parley.domain import messages, transcripts
 from parley.domain.beginnings import Begin, VerifiedStart
-from parley.domain.conversations import Claim, Close
+from parley.domain.claims import Claim
+from parley.domain.closings import Close
 from parley.domain.errors import Refusal
 from parley.domain.ports import Decision
 from parley.domain.principal import OPERATOR

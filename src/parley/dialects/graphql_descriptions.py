@@ -128,6 +128,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "Visitor.email": "Their address.",
     "Visitor.page": "The page that they wrote from.",
     "Visitor.verified": "Whether a site has vouched for who they are.",
+    "Visitor.identity": "Whom it vouched for: the issuer's name and its subject, `shop:42`.",
     "Department.id": "The department's id.",
     "Department.name": "What it is called.",
     "Department.hours": "When somebody is there: a list of `{days, from, to, zone}`; empty for always.",

@@ -11,12 +11,16 @@ from msgspec import Meta, Struct
 
 from parley.domain.accounts import Account, named
 from parley.domain.errors import Refusal
+from parley.domain.events import Signal
+from parley.domain.ids import rfc3339
 from parley.domain.params import Params
 from parley.domain.ports import Acting, Decision, Row, Transaction
 
 Status = Literal["available", "away"]
 #: What an agent does is noted no more often than this: a row is not written for each message.
 SEEN_EVERY_MS: Final = 10_000
+#: The room of those who answer.
+QUEUE: Final = "queue"
 
 
 class Agent(Row):
@@ -73,11 +77,17 @@ def set_status(tx: Transaction, p: SetStatus, who: Acting) -> Decision:
     else:
         tx.save(agent)
     agent.seen_at_ms = who.now_ms
+    before = agent.status, agent.capacity
     if p.status != agent.status:
         agent.away_at_ms = who.now_ms if p.status == "away" else None
     if p.capacity is not None:
         agent.capacity = p.capacity
-    return Decision({"agent": _view(tx, agent, who)})
+    view = _view(tx, agent, who)
+    if before == (agent.status, agent.capacity):
+        return Decision({"agent": view})
+    # Nobody needs to know tomorrow who was away today: a signal to those who look, and no event.
+    told = Signal(QUEUE, "agent.changed", rfc3339(who.now_ms), {"agent": view})
+    return Decision({"agent": view}, signals=[told])
 
 
 def list_agents(tx: Transaction, p: List, who: Acting) -> Decision:

@@ -1,4 +1,4 @@
-"""Conversations: a visitor asks, an agent answers, and who has whom. Holds the commands that move one through its life.
+"""Conversations: a visitor asks, an agent answers. What one is, its whole life as a table, and the walk through it.
 
 A conversation begins in the queue, and waits there until an agent claims it or it is assigned to one. Of any number who
 claim at once one wins. An agent has as many open ones as their capacity allows. A transfer gives it back to the queue,
@@ -9,20 +9,21 @@ reopens it. Claiming what is closed, assigning, transferring and answering it ar
 The table below is all of that. A conversation is a room of the same id, so its messages, receipts and events are those
 of rooms; its notes are those of the room `<id>.notes`; what befalls any of them is told in the room `queue` too.
 
-How one begins is `beginnings.py`; who may read and speak in its rooms, `conversation_rooms.py`; reading is
-`transcripts.py`; what is known of the visitor, `visitors.py`.
+Holds no command. How one begins is `beginnings.py`; who has it, `claims.py`; how it ends, `closings.py`; what ends its
+visitor, `blocks.py`; who may read and speak in its rooms, `conversation_rooms.py`; reading is `transcripts.py`; what is
+known of the visitor, `visitors.py`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
-from parley.domain import agents, audit, departments, log, messages, revocation
-from parley.domain.errors import Refusal, invalid_params
-from parley.domain.events import Change, Event
-from parley.domain.ids import Id, Subject, rfc3339
-from parley.domain.params import Params, Reason
+from parley.domain import agents, log, messages
+from parley.domain.errors import Refusal
+from parley.domain.events import Event
+from parley.domain.ids import Id, rfc3339
+from parley.domain.params import Params
 from parley.domain.ports import Acting, Decision, Row, Transaction
 from parley.domain.rooms import Room, readable
 
@@ -71,7 +72,7 @@ LIFE: Final[Mapping[tuple[Status, Act], Step]] = {
 }
 
 KIND: Final = "conversation"
-QUEUE: Final = "queue"
+QUEUE: Final = agents.QUEUE
 NOTES: Final = ".notes"
 
 
@@ -116,11 +117,14 @@ class Visitor(Row):
 
 
 class VisitorView(Struct):
+    """`identity` is whom an issuer vouched for, None where nobody did."""
+
     subject: str
     name: str | None
     email: str | None
     page: str | None
     verified: bool
+    identity: str | None = None
 
 
 class ConversationView(Struct):
@@ -154,7 +158,7 @@ def conversation_view(tx: Transaction, c: Conversation) -> ConversationView:
         department=c.department,
         assignee=c.assignee,
         assignee_name=c.assignee_name,
-        visitor=VisitorView(c.visitor, person.name, person.email, person.page, person.verified),
+        visitor=_described(person),
         position=None,
         rating=c.rating,
         comment=person.comment,
@@ -239,8 +243,12 @@ def shown(tx: Transaction, data: dict[str, Any]) -> dict[str, Any]:
     person = tx.get(Visitor, view["id"])
     if person is not None:
         view["comment"] = person.comment
-        view["visitor"] = VisitorView(person.subject, person.name, person.email, person.page, person.verified)
+        view["visitor"] = _described(person)
     return data
+
+
+def _described(person: Visitor) -> VisitorView:
+    return VisitorView(person.subject, person.name, person.email, person.page, person.verified, person.identity)
 
 
 def _room(tx: Transaction, room_id: str) -> Room:
@@ -277,184 +285,7 @@ def visitors_own(tx: Transaction, conversation_id: str, who: Acting) -> Conversa
     return c
 
 
-# --- Commands ---------------------------------------------------------------------------------------------------------
-
-
 class About(Params):
     """A command about one conversation. The store locks its rooms, and the queue, before it is decided."""
 
     conversation: Id
-
-
-class Claim(About):
-    pass
-
-
-class Assign(About):
-    agent: Subject
-    reason: Reason | None = None
-
-
-class Transfer(About):
-    department: Annotated[str, Meta(min_length=1, max_length=100)]
-    reason: Reason | None = None
-
-
-class Close(About):
-    pass
-
-
-class Reopen(About):
-    pass
-
-
-class Rate(About):
-    score: Annotated[int, Meta(ge=1, le=5)]
-    comment: Annotated[str, Meta(max_length=2000)] | None = None
-
-
-class Block(About):
-    """`reason` is what the visitor's connections are closed with."""
-
-    reason: Annotated[str, Meta(min_length=1, max_length=120)] | None = None
-
-
-class Unblock(About):
-    reason: Reason | None = None
-
-
-class Abandoned(Params):
-    """Not on the wire: the open conversations whose agent is gone for too long; their ids."""
-
-
-class Return(About):
-    """Not on the wire: give a conversation back to the queue, if its agent is still gone."""
-
-
-def claim(tx: Transaction, p: Claim, who: Acting) -> Decision:
-    c = readable_conversation(tx, p.conversation, who)
-    agents.require_agent(who)
-    if c.status == "open" and c.assignee == who.subject:
-        return answer(tx, c, who)
-    step = step_of(c, "claim")
-    assert step is not None
-    agent = tx.get(agents.Agent, who.subject)
-    _require_capacity(tx, who, who.subject, agent)
-    agents.touch(tx, who)
-    agent = tx.get(agents.Agent, who.subject)
-    return answer(tx, c, who, walk(tx, c, who, step, to_agent=agent))
-
-
-def assign(tx: Transaction, p: Assign, who: Acting) -> Decision:
-    c = _as_staff(tx, p.conversation, who)
-    agent = agents.existing(tx, p.agent)
-    if agent is None:
-        raise invalid_params("agent", "There is no agent of this name.")
-    step = step_of(c, "assign")
-    if step is None or (c.status == "open" and c.assignee == agent.subject):
-        return answer(tx, c, who)
-    _require_capacity(tx, who, agent.subject, agent)
-    return answer(tx, c, who, walk(tx, c, who, step, to_agent=agent, reason=p.reason))
-
-
-def transfer(tx: Transaction, p: Transfer, who: Acting) -> Decision:
-    c = _as_staff(tx, p.conversation, who)
-    department = departments.find(tx, p.department).id
-    step = step_of(c, "transfer")
-    if step is None or (c.status == "queued" and c.department == department):
-        return answer(tx, c, who)
-    return answer(tx, c, who, walk(tx, c, who, step, department=department, reason=p.reason))
-
-
-def close(tx: Transaction, p: Close, who: Acting) -> Decision:
-    c = readable_conversation(tx, p.conversation, who)
-    return _take(tx, c, who, "close")
-
-
-def reopen(tx: Transaction, p: Reopen, who: Acting) -> Decision:
-    c = readable_conversation(tx, p.conversation, who)
-    agents.require_agent(who)
-    return _take(tx, c, who, "reopen")
-
-
-def rate(tx: Transaction, p: Rate, who: Acting) -> Decision:
-    c = visitors_own(tx, p.conversation, who)
-    person = tx.get(Visitor, c.id)
-    assert person is not None
-    if (c.rating, person.comment) == (p.score, p.comment):
-        return answer(tx, c, who)
-    c.rating, person.comment = p.score, p.comment
-    tx.save(c)
-    tx.save(person)
-    return answer(tx, c, who, tell(tx, c, who, "conversation.rated"))
-
-
-def block(tx: Transaction, p: Block, who: Acting) -> Decision:
-    """End the visitor's tokens, new ones included. Their refresh session is kept, for when it is lifted."""
-    c = readable_conversation(tx, p.conversation, who)
-    agents.require_agent(who)
-    if p.reason is not None and len(p.reason.encode()) > revocation.REASON_BYTES_MAX:
-        raise invalid_params("reason", f"A reason has at most {revocation.REASON_BYTES_MAX} bytes of UTF-8.")
-    if c.blocked:
-        return answer(tx, c, who)
-    c.blocked = True
-    tx.save(c)
-    change = revocation.entry(tx, who, _revoked(c), p.reason or revocation.DEFAULT_REASON)
-    audit.record(tx, who, "conversation.block", c.id, subject=c.visitor, reason=p.reason)
-    return answer(tx, c, who, tell(tx, c, who, "conversation.updated"), changes=[change])
-
-
-def unblock(tx: Transaction, p: Unblock, who: Acting) -> Decision:
-    c = readable_conversation(tx, p.conversation, who)
-    agents.require_agent(who)
-    revoked = tx.get(revocation.Revocation, _revoked(c))
-    if not c.blocked and revoked is None:
-        return answer(tx, c, who)
-    c.blocked = False
-    tx.save(c)
-    if revoked is not None:
-        tx.remove(revoked)
-    audit.record(tx, who, "conversation.unblock", c.id, subject=c.visitor, reason=p.reason)
-    lifted = Change("lift", _revoked(c), who.now_ms)
-    return answer(tx, c, who, tell(tx, c, who, "conversation.updated"), changes=[lifted])
-
-
-def abandoned(tx: Transaction, p: Abandoned, who: Acting) -> Decision:
-    return Decision(tx.abandoned(who.now_ms - int(who.rules.return_after_s * 1000)))
-
-
-def give_back(tx: Transaction, p: Return, who: Acting) -> Decision:
-    c = tx.get(Conversation, p.conversation)
-    if c is None or c.assignee is None or c.assigned_at_ms is None:
-        return Decision(False)
-    agent = tx.get(agents.Agent, c.assignee)
-    gone_since_ms = c.assigned_at_ms if agent is None else max(c.assigned_at_ms, agent.gone_since_ms())
-    if gone_since_ms >= who.now_ms - who.rules.return_after_s * 1000:
-        return Decision(False)
-    step = step_of(c, "return")
-    return Decision(step is not None, [] if step is None else walk(tx, c, who, step))
-
-
-def _take(tx: Transaction, c: Conversation, who: Acting, act: Act) -> Decision:
-    if c.visitor == who.subject and c.blocked:
-        raise Refusal("forbidden", "This conversation is blocked.")
-    step = step_of(c, act)
-    return answer(tx, c, who) if step is None else answer(tx, c, who, walk(tx, c, who, step))
-
-
-def _as_staff(tx: Transaction, conversation_id: str, who: Acting) -> Conversation:
-    c = readable_conversation(tx, conversation_id, who)
-    if not who.is_agent and not who.is_admin:
-        raise Refusal("forbidden", "Only an agent may do this.")
-    return c
-
-
-def _require_capacity(tx: Transaction, who: Acting, subject: str, agent: agents.Agent | None) -> None:
-    # Whoever moves a conversation holds the queue's row, so nobody else counts at the same time.
-    capacity = agents.capacity_of(agent, who)
-    if tx.open_with(subject) >= capacity:
-        raise Refusal("limit_exceeded", f"This agent has {capacity} open conversations, and takes no more.")
-
-
-def _revoked(c: Conversation) -> str:
-    return f"conversation:{c.id}"

@@ -26,6 +26,8 @@ class Get(About):
 
 
 class List(Params):
+    """`visitor` is their subject, or the one an issuer vouched for: a guest is a new subject each time."""
+
     status: Status | None = None
     department: Id | None = None
     assignee: Subject | None = None

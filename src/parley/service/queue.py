@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from parley.delivery.hub import Hub
 from parley.delivery.readers import Subscription
 from parley.domain.agents import Seen
-from parley.domain.conversations import Abandoned, Return
+from parley.domain.claims import Abandoned, Return
 from parley.domain.errors import Refusal
 from parley.domain.events import Event, Signal
 from parley.domain.ids import rfc3339

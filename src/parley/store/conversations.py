@@ -15,7 +15,7 @@ from parley.domain.ports import Row
 from parley.domain.sessions import Session
 from parley.store.engine import Engine, Query
 from parley.store.rows import Rows
-from parley.store.schema import agents, audit_entries, conversations, events, messages, receipts, sessions
+from parley.store.schema import agents, audit_entries, conversations, events, messages, receipts, sessions, visitors
 
 _ABANDONED_MAX: Final = 200  # in one look; the rest comes with the next
 _c = conversations.c
@@ -64,7 +64,10 @@ _FILTERS: Final = ("status", "department", "assignee", "visitor")
 
 @cache
 def _page(filters: tuple[str, ...], *, in_order: bool, going_on: bool) -> Query:
-    wanted: list[Any] = [_c[name] == bindparam(name) for name in filters]
+    wanted: list[Any] = [_c[name] == bindparam(name) for name in filters if name != "visitor"]
+    if "visitor" in filters:
+        vouched = select(visitors.c.conversation).where(visitors.c.identity == bindparam("visitor"))
+        wanted.append(or_(_c.visitor == bindparam("visitor"), _c.id.in_(vouched)))
     if going_on and in_order:
         later = _c.queued_at_ms > bindparam("queued_at_ms")
         same = and_(_c.queued_at_ms == bindparam("queued_at_ms"), _c.id > bindparam("after"))

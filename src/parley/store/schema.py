@@ -253,6 +253,7 @@ visitors = Table(
     Column("verified", Boolean, nullable=False),
     Column("identity", TEXT),
     Column("comment", TEXT),
+    Index(None, "identity"),
     sqlite_with_rowid=False,
 )
 

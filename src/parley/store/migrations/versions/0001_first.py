@@ -249,6 +249,7 @@ def upgrade() -> None:
         PrimaryKeyConstraint("conversation", name="pk_visitors"),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_visitors_identity", "visitors", ["identity"])
     op.create_table(
         "streams",
         Column("id", TEXT, nullable=False),
