@@ -47,6 +47,8 @@ export class Broadcasting extends Emitter {
   /** @type {OpusWriter|null} */
   #writer = null;
   #wants = false;
+  /** Whether the server gave us the place on this line: it tells of the stream then. */
+  #isOurs = false;
   /** When the line was lost. @type {number|null} */
   #lostMs = null;
   /** @type {ReturnType<typeof setInterval>|undefined} */
@@ -127,7 +129,7 @@ export class Broadcasting extends Emitter {
 
   /** @param {Uint8Array} packet */
   #send(packet) {
-    if (!this.#line.isOpen) return;
+    if (!this.#isOurs) return;
     const isSlow = this.#line.unsentBytes > UNSENT_BYTES_MAX;
     if (isSlow !== this.isSlow) {
       this.isSlow = isSlow;
@@ -149,6 +151,7 @@ export class Broadcasting extends Emitter {
 
   /** @param {import("./kept_line.js").LineState} state */
   #moved({ name, reason }) {
+    if (name !== "open") this.#isOurs = false;
     if (name !== "open" && this.#writer) {
       this.#writer = null;
       this.#lostMs = performance.now();
@@ -159,8 +162,10 @@ export class Broadcasting extends Emitter {
 
   /** @param {string} method @param {any} params */
   #hear(method, params) {
-    if (method === "signal" && params.type === "stream.changed") this.stream = params.data.stream;
-    else if (method === "sign_in_needed") this.needsSignIn = true;
+    if (method === "signal" && params.type === "stream.changed") {
+      this.stream = params.data.stream;
+      this.#isOurs = true;
+    } else if (method === "sign_in_needed") this.needsSignIn = true;
     else return;
     this.emit("changed", null);
   }
@@ -178,6 +183,7 @@ export class Broadcasting extends Emitter {
     clearInterval(this.#pulse);
     this.#pulse = undefined;
     this.#writer = null;
+    this.#isOurs = false;
     this.#encoder.close();
     this.sinceMs = null;
     this.#lostMs = null;

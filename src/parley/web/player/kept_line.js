@@ -78,7 +78,7 @@ export class KeptLine extends Emitter {
 
   stop() {
     this.#era += 1;
-    this.#hangUp("left");
+    this.#hangUp(true);
     this.#enter({ name: "idle" });
   }
 
@@ -91,7 +91,7 @@ export class KeptLine extends Emitter {
 
   /** The line is dead, whatever the browser thinks. @param {string} reason */
   redial(reason) {
-    this.#line?.leave(reason);
+    this.#line?.abandon(reason);
   }
 
   /** @param {Uint8Array<ArrayBuffer>} bytes */
@@ -129,7 +129,7 @@ export class KeptLine extends Emitter {
       ended: (end) => this.#lost(line, end),
     });
     this.#line = line;
-    this.#timer = setTimeout(() => line.leave("no_answer"), CONNECT_MS);
+    this.#timer = setTimeout(() => line.abandon("no_answer"), CONNECT_MS);
   }
 
   /** @returns {Promise<string|null>} rejects with ParleyError */
@@ -151,7 +151,7 @@ export class KeptLine extends Emitter {
     if (line.token === null) this.#timer = setTimeout(() => void this.#ask(line), PATIENCE_MS);
     else this.#enter({ name: "open" });
     this.#watching = setInterval(() => {
-      if (performance.now() - line.heardMs > this.silenceMs) line.leave("silent");
+      if (performance.now() - line.heardMs > this.silenceMs) line.abandon("silent");
     }, 1_000);
   }
 
@@ -209,7 +209,7 @@ export class KeptLine extends Emitter {
 
   /** @param {ParleyError} refusal */
   #refuse(refusal) {
-    this.#hangUp("refused");
+    this.#hangUp(true);
     if (refusal.passing) this.#retry(refusal.code);
     else if (refusal.status === 401) this.#enter({ name: "held", reason: refusal.code });
     else this.#enter({ name: "ended", reason: refusal.code });
@@ -239,13 +239,13 @@ export class KeptLine extends Emitter {
     });
   }
 
-  /** @param {string} [reason] */
-  #hangUp(reason) {
+  /** @param {boolean} [leaves] whether the line is still there */
+  #hangUp(leaves = false) {
     clearTimeout(this.#timer);
     clearInterval(this.#watching);
     const line = this.#line;
     this.#line = null;
-    if (reason !== undefined) line?.leave(reason);
+    if (leaves) line?.leave();
   }
 
   /** @param {LineState} state */

@@ -18,6 +18,9 @@ import { connectionLost, fromRpc } from "../client/errors.js";
  * @property {(end: LineEnd) => void} ended called once; nothing follows it
  */
 
+/** Of a code that is not 1000 the server takes a broadcaster for cut off, and keeps the place. */
+const ABANDONED = 3008;
+
 export class Line {
   /** When something last came, as `performance.now()` tells it. */
   heardMs = performance.now();
@@ -76,10 +79,20 @@ export class Line {
     });
   }
 
-  /** Give it up. @param {string} reason */
-  leave(reason) {
+  /** We are done. */
+  leave() {
+    this.#giveUp(1000, "left");
+  }
+
+  /** It is dead, or as good as: a broadcaster who closes so means to come back. @param {string} reason */
+  abandon(reason) {
+    this.#giveUp(ABANDONED, reason);
+  }
+
+  /** @param {number} code @param {string} reason */
+  #giveUp(code, reason) {
     // The closing handshake is not waited for: on a dead line its answer never comes.
-    this.#socket.close(1000, reason);
+    this.#socket.close(code, reason);
     this.#end({ code: 0, reason, isRefused: false });
   }
 

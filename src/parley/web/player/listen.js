@@ -11,7 +11,7 @@ import { signInPage } from "../elements/sign_in.js";
 import { broadcasterName, streamOfPage } from "./asking.js";
 import { asClock, drawFrame, isTaken, keptSignIn, listenersInWords, put, sinceTime } from "./frame.js";
 import { Listening } from "./listening.js";
-import { listeningEnded } from "./words.js";
+import { CANNOT_PLAY, listeningEnded } from "./words.js";
 
 const VOLUME = "parley.volume";
 const VOLUME_STEP = 0.05;
@@ -115,7 +115,7 @@ function words() {
     case "reconnecting":
       return "Your connection was lost. It goes on by itself.";
     case "ended":
-      return listeningEnded(line.reason ?? "");
+      return listening.canPlay ? listeningEnded(line.reason ?? "") : CANNOT_PLAY;
     default:
       return "";
   }
@@ -135,7 +135,7 @@ function draw() {
     play.setAttribute("aria-label", label);
     fill(playIcon, icon(wants ? "stop" : "play"));
   }
-  play.disabled = phase === "connecting" || (phase === "ended" && line.reason === "not_found");
+  play.disabled = phase === "connecting" || !listening.canPlay || (phase === "ended" && line.reason === "not_found");
   const startedMs = stream?.started_at ? Date.parse(stream.started_at) : NaN;
   const at = reading && Number.isFinite(reading.at) ? reading.at : (Date.now() - startedMs) / 1000;
   put(position, wants && listening.isLive && Number.isFinite(at) ? asClock(at) : "");
@@ -205,8 +205,8 @@ function key(event) {
 
 slider.addEventListener("input", () => setVolume(Number(slider.value) / 100));
 addEventListener("keydown", key);
-addEventListener("online", () => listening.resume());
-document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && listening.resume());
+addEventListener("online", () => listening.wake());
+document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && listening.wake());
 signIn.onSignedOut = () => listening.stop();
 listening.on("changed", draw);
 listening.on("reading", ({ isPlaying, peak, rms }) => {

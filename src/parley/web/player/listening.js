@@ -6,7 +6,7 @@
 import { Emitter } from "../client/emitter.js";
 import { streamPath, ticket } from "./asking.js";
 import { KeptLine } from "./kept_line.js";
-import { MediaSpeaker } from "./media_speaker.js";
+import { MediaSpeaker, canPlayStreams } from "./media_speaker.js";
 import { readPages } from "./ogg.js";
 import { OpusReader } from "./opus.js";
 import { Speaker, canDecode } from "./speaker.js";
@@ -40,6 +40,8 @@ export class Listening extends Emitter {
   wants = null;
   /** @type {import("./speaker.js").Reading|null} */
   reading = null;
+  /** Whether this browser can, in one way or the other. */
+  canPlay = true;
 
   #name;
   #signIn;
@@ -85,15 +87,23 @@ export class Listening extends Emitter {
   /** Look at the stream; where it is off the air, wait for it. */
   async start() {
     this.#isDecoding = await canDecode();
+    this.canPlay = this.#isDecoding || canPlayStreams();
+    if (!this.canPlay) return this.emit("changed", null);
     this.#ticking ??= setInterval(() => this.#tick(), TICK_MS);
     this.#line.start();
   }
 
-  /** Somebody signed in, came back or wants to try again. */
-  resume() {
+  /** Somebody looks again, or the network is back: what waits is tried now. What ended stays so. */
+  wake() {
     this.#idleMs = 0;
     this.#line.nudge();
-    if (this.#media === null) this.#line.start();
+    if (this.#media === null && this.#line.state.name === "idle" && this.canPlay) this.#line.start();
+  }
+
+  /** Somebody signed in, or wants to try again whatever happened. */
+  resume() {
+    this.wake();
+    if (this.#media === null && this.canPlay) this.#line.start();
   }
 
   /** @returns {import("./kept_line.js").LineState} */
@@ -104,6 +114,7 @@ export class Listening extends Emitter {
   /** @returns {Phase} */
   get phase() {
     const { name } = this.#line.state;
+    if (!this.canPlay) return "ended";
     if (name === "held" || name === "ended") return name;
     if (this.wants && this.reading?.isPlaying) return "live";
     if (this.#media === null && name !== "open" && !(name === "idle" && this.stream)) return this.stream ? "reconnecting" : "connecting";

@@ -6,6 +6,9 @@
 
 const TELL_MS = 100;
 
+/** Whether this browser plays what we send. */
+export const canPlayStreams = () => new Audio().canPlayType("audio/ogg; codecs=opus") !== "";
+
 export class MediaSpeaker {
   /** @param {import("./speaker.js").Reading} _reading */
   told = (_reading) => {};

@@ -34,6 +34,7 @@ export class ParleyMeter extends HTMLElement {
   #peakMs = 0;
   #loudest = 0;
   #saidMs = 0;
+  #isSilent = true;
 
   connectedCallback() {
     if (this.firstChild) return;
@@ -57,7 +58,9 @@ export class ParleyMeter extends HTMLElement {
     this.#level = Math.max(share(decibels(rms) + 3), fallen);
     this.#shownMs = nowMs;
     this.#draw(this.#level, share(decibels(this.#peak)));
-    if (nowMs - this.#saidMs < WORDS_MS) return;
+    // That something is heard at all is said at once.
+    const isNews = this.#isSilent && decibels(peak) >= FLOOR_DB;
+    if (!isNews && nowMs - this.#saidMs < WORDS_MS) return;
     this.#saidMs = nowMs;
     this.#say(decibels(this.#loudest));
     this.#loudest = 0;
@@ -80,6 +83,7 @@ export class ParleyMeter extends HTMLElement {
 
   /** @param {number|null} db */
   #say(db) {
+    this.#isSilent = db === null || db < FLOOR_DB;
     const words = db === null ? "" : inWords(db);
     this.dataset.is = words.toLowerCase().replace(" ", "-");
     if (this.#words.textContent !== words) this.#words.textContent = words;

@@ -8,10 +8,13 @@ const LISTENING = {
   not_found: "There is no stream of this name. Look at the address, or ask whoever gave it to you.",
   forbidden: "You may not listen to this stream.",
   revoked: "Your sign-in was ended. Sign in again to listen.",
+  stopped: "This stream was taken down.",
 };
 
 /** @param {string} code */
 export const listeningEnded = (code) => LISTENING[code] ?? "The server ended this. Press play to try again.";
+
+export const CANNOT_PLAY = "This browser cannot play Opus. A current Chrome, Edge, Firefox or Safari can; so can any player, at the stream’s own address.";
 
 /** @type {Record<string, string>} */
 const BROADCASTING = {

@@ -1,0 +1,263 @@
+"""Live audio from page to page: a microphone on one, loudspeakers on others, a real server between them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, async_playwright, expect
+
+from tests.npm import need
+from tests.serving import ServerProcess
+from tests.web.conftest import QUIET, Watched
+from tests.web.line import line
+from tests.web.studio import EARS, Broadcaster, Listener, Player, write_tone
+from tests.web.test_accessibility import PHONE, WIDE, Check, axe, finds_nothing
+
+pytestmark = pytest.mark.anyio
+
+__all__ = ["axe", "finds_nothing"]
+
+#: The promise to somebody who joins late.
+SOUND_WITHIN_S = 1.0
+
+Open = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture(scope="module")
+async def studio(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    """A Chromium whose microphone is a file, and which allows it without asking."""
+    tone = tmp_path_factory.mktemp("studio") / "tone.wav"
+    write_tone(tone)
+    fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    args = [*QUIET, *fake, f"--use-file-for-fake-audio-capture={tone}"]
+    path = need("chromium", "the pages are tested in a real browser")
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(executable_path=path, args=args)
+        yield chromium
+        await chromium.close()
+
+
+@pytest.fixture
+async def opened(studio: Browser, server: ServerProcess) -> AsyncIterator[Open]:
+    """Opens a page of the player in a profile of its own: `await opened(Listener, "radio")`."""
+    watched: list[Watched] = []
+    contexts = []
+
+    async def open_one(
+        kind: type[Player], stream: str = "radio", url: str = "", script: str = "", **options: Any
+    ) -> Player:
+        visit = {key: options.pop(key) for key in ("name",) if key in options}
+        context = await studio.new_context(**{"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", **options})
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        page = await context.new_page()
+        await page.add_init_script(EARS + script)
+        watched.append(Watched(page, url or server.url))
+        player = kind(page, url or server.url)
+        await player.visit(stream, **visit)  # type: ignore[attr-defined]
+        return player
+
+    yield open_one
+    for context in contexts:
+        await context.close()
+    assert [fault for one in watched for fault in one.faults] == []
+
+
+def make_stream(server: ServerProcess, stream: str, visibility: str = "public", owner: str = "ada") -> None:
+    params = {"stream": stream, "title": "A test", "visibility": visibility}
+    status, answer = server.post(
+        "/rpc", {"jsonrpc": "2.0", "id": 1, "method": "stream.create", "params": params}, server.login(owner)
+    )
+    assert (status, answer.get("error")) == (200, None)
+
+
+async def test_what_one_page_sends_is_what_others_hear(opened: Open, server: ServerProcess) -> None:
+    make_stream(server, "heard")
+    early: Listener = await opened(Listener, "heard")
+    await early.shows("Off air")
+    await early.play.click()
+    await expect(early.said).to_contain_text("starts by itself")
+    ada: Broadcaster = await opened(Broadcaster, "heard")
+    await ada.go()
+    await early.shows("Live")
+    await expect(early.card).to_contain_text("is on the air since")
+    late: Listener = await opened(Listener, "heard")
+    await late.shows("On air")
+    assert await late.press_play() < SOUND_WITHIN_S
+    await expect(ada.listeners).to_have_text("2 listeners")
+    await late.until("heard.length > 75")
+    await ada.end.click()
+    for one in (ada, early, late):
+        await one.shows("Off air")
+    sent = await ada.samples("sent")
+    for one, at_least_s in ((early, 2.0), (late, 1.4)):
+        found = await one.alike(sent, await one.samples("heard"))
+        assert found["seconds"] > at_least_s
+        assert found["likeness"] > 0.99, found
+
+
+async def test_a_broadcast_outlives_its_token_and_its_line(opened: Open, tmp_path: Path) -> None:
+    async with line() as tunnel:
+        short: dict[str, Any] = {"auth__access_ttl": 2, "auth__margin": 1, "auth__grace": 1}
+        with ServerProcess(tmp_path / "data", "--demo", allowed_origins=tunnel.url, **short) as server:
+            tunnel.target = server.port
+            ada: Broadcaster = await opened(Broadcaster, "radio", tunnel.url)
+            renewals: list[str] = []
+            ada.page.on("request", lambda request: "/auth/refresh" in request.url and renewals.append(request.url))
+            await ada.go()
+            await ada.page.evaluate(
+                """() => {
+                  window.badges = [];
+                  const badge = document.querySelector(".badge-text");
+                  const seen = new MutationObserver(() => badges.push(badge.textContent));
+                  seen.observe(badge, { childList: true, subtree: true, characterData: true });
+                }"""
+            )
+            listener: Listener = await opened(Listener, "radio", server.url)
+            await listener.press_play()
+            # 20 ms each: past the end of the first token and its grace.
+            await ada.until("sent.length > 165")
+            await ada.shows("On air")
+            assert len(renewals) >= 1
+            assert await ada.page.evaluate("badges") == []
+
+            began = await ada.page.evaluate("performance.now()")
+            tunnel.target = 0  # nobody answers there
+            tunnel.cut()
+            await ada.shows("Reconnecting")
+            await expect(ada.said).to_contain_text("Your place is kept for 10 seconds")
+            await listener.shows("Gap")
+            await expect(listener.said).to_contain_text("goes on by itself")
+            tunnel.target = server.port
+            await ada.page.get_by_role("button", name="Try now").click()
+            await ada.shows("On air")
+            await listener.shows("Live")
+            # The same broadcast: its clock went on.
+            lasted = await ada.page.evaluate("performance.now()") - began
+            minutes, seconds = map(int, (await ada.clock.inner_text()).split(":"))
+            assert minutes * 60 + seconds >= 3 + int(lasted / 1000)
+
+            # Another source, on the air: a screen's sound.
+            await ada.page.get_by_role("radio", name="A tab’s or screen’s sound").click()
+            await expect(ada.page.get_by_role("combobox")).to_be_hidden()
+            await expect(ada.page.get_by_role("alert")).to_be_empty()
+            await ada.until("document.querySelector('parley-meter').dataset.is !== 'silence'")
+            await ada.shows("On air")
+
+
+async def test_whoever_is_refused_or_stopped_is_told_why(opened: Open, server: ServerProcess) -> None:
+    make_stream(server, "taken")
+    first, second, ben = await asyncio.gather(
+        opened(Broadcaster, "taken"),
+        opened(Broadcaster, "taken", name="admin"),
+        opened(Broadcaster, "taken", name="ben"),
+    )
+    await first.go()
+    await second.choose_microphone()
+    await second.go_live.click()
+    await expect(second.page.get_by_role("alert")).to_contain_text("already_live")
+    await second.shows("Off air")
+    await first.shows("On air")
+    status, _ = server.post(
+        "/rpc",
+        {"jsonrpc": "2.0", "id": 1, "method": "stream.stop", "params": {"stream": "taken"}},
+        server.login("admin"),
+    )
+    assert status == 200
+    await expect(first.page.get_by_role("alert")).to_contain_text("Your broadcast was stopped")
+    await first.shows("Off air")
+    await second.go_live.click()
+    await second.shows("On air")
+    await expect(second.page.get_by_role("alert")).to_be_empty()
+    await ben.choose_microphone()
+    await ben.go_live.click()
+    await expect(ben.page.get_by_role("alert")).to_contain_text("You may not broadcast here")
+    await second.shows("On air")
+
+
+async def test_a_members_stream_asks_who_one_is_and_plays_in_every_browser(opened: Open, server: ServerProcess) -> None:
+    make_stream(server, "crew", "members")
+    ada, ben, plain = await asyncio.gather(
+        opened(Broadcaster, "crew"),
+        opened(Listener, "crew"),
+        opened(Listener, "crew", script="delete window.AudioDecoder;"),
+    )
+    await ada.go()
+    await expect(ben.page.get_by_role("status")).to_have_text("This stream is for members.")
+    await ben.sign_in("ben")
+    await ben.shows("On air")
+    assert await ben.press_play() < SOUND_WITHIN_S
+    # A browser without a decoder plays the same by HTTP, with a ticket.
+    await plain.sign_in("ben")
+    await plain.shows("On air")
+    await plain.press_play()
+    await plain.shows("Live")
+    assert await plain.page.evaluate("heard.length") == 0
+    await ada.end.click()
+    for one in (ben, plain):
+        await expect(one.said).to_contain_text("Waiting.")
+
+
+async def test_a_stream_that_is_not_there_says_so(opened: Open) -> None:
+    listener: Listener = await opened(Listener, "nowhere")
+    await expect(listener.said).to_contain_text("There is no stream of this name")
+    await expect(listener.said).to_contain_text("not_found")
+    await expect(listener.play).to_be_disabled()
+
+
+async def test_the_keyboard_does_it_all(opened: Open, server: ServerProcess) -> None:
+    make_stream(server, "keys")
+    ada: Broadcaster = await opened(Broadcaster, "keys")
+    await ada.page.keyboard.press("Tab")
+    await ada.page.keyboard.press("Tab")
+    await expect(ada.page.get_by_role("radio", name="Microphone")).to_be_focused()
+    await ada.page.keyboard.press("Space")
+    await ada.until("document.querySelector('parley-meter').dataset.is === 'good'")
+    await expect(ada.page.get_by_label("Microphone", exact=True)).to_have_value("default")
+    await ada.go_live.focus()
+    await ada.page.keyboard.press("Enter")
+    await ada.shows("On air")
+    await expect(ada.end).to_be_focused()
+    listener: Listener = await opened(Listener, "keys")
+    await listener.shows("On air")
+    keys = listener.page.keyboard
+    await keys.press("Space")
+    await listener.shows("Live")
+    slider = listener.page.get_by_role("slider", name="Volume")
+    await expect(slider).to_have_value("80")
+    await keys.press("ArrowDown")
+    await expect(slider).to_have_value("75")
+    await keys.press("m")
+    await expect(slider).to_have_value("0")
+    await expect(listener.page.get_by_role("button", name="Unmute")).to_be_visible()
+    await keys.press("m")
+    await expect(slider).to_have_value("75")
+    await keys.press("?")
+    await expect(listener.page.get_by_role("dialog", name="Keys")).to_be_visible()
+    await keys.press("Escape")
+    await expect(listener.stop).to_be_focused()
+    await keys.press("Space")
+    await listener.shows("On air")
+
+
+@pytest.mark.parametrize(("scheme", "size"), [("light", WIDE), ("dark", PHONE)], ids=["light-wide", "dark-phone"])
+async def test_the_player_has_no_violation(
+    opened: Open, server: ServerProcess, finds_nothing: Check, scheme: str, size: dict[str, Any]
+) -> None:
+    stream = f"seen-{scheme}-{len(size)}"
+    make_stream(server, stream)
+    listener, ada = await asyncio.gather(
+        opened(Listener, stream, color_scheme=scheme, **size), opened(Broadcaster, stream, color_scheme=scheme, **size)
+    )
+    await listener.shows("Off air")
+    await finds_nothing(listener.page, "off air")
+    await finds_nothing(ada.page, "a choice of sources")
+    await ada.choose_microphone()
+    await finds_nothing(ada.page, "a level")
+    await ada.go_live.click()
+    await ada.shows("On air")
+    await listener.shows("Live")
+    await finds_nothing(ada.page, "on the air")
+    await finds_nothing(listener.page, "live")
