@@ -1,12 +1,14 @@
 """Live audio from page to page: a microphone on one, loudspeakers on others, a real server between them."""
 
 import asyncio
+import itertools
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser, Page, WebSocketRoute, async_playwright, expect
 
 from tests.npm import need
 from tests.serving import ServerProcess
@@ -49,11 +51,14 @@ async def opened(studio: Browser, server: ServerProcess) -> AsyncIterator[Open]:
         kind: type[Player], stream: str = "radio", url: str = "", script: str = "", **options: Any
     ) -> Player:
         visit = {key: options.pop(key) for key in ("name",) if key in options}
+        on_page = options.pop("on_page", None)
         context = await studio.new_context(**{"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", **options})
         context.set_default_timeout(15_000)
         contexts.append(context)
         page = await context.new_page()
         await page.add_init_script(EARS + script)
+        if on_page is not None:
+            await on_page(page)
         watched.append(Watched(page, url or server.url))
         player = kind(page, url or server.url)
         await player.visit(stream, **visit)  # type: ignore[attr-defined]
@@ -159,6 +164,7 @@ async def test_whoever_is_refused_or_stopped_is_told_why(opened: Open, server: S
     await second.go_live.click()
     await expect(second.page.get_by_role("alert")).to_contain_text("already_live")
     await second.shows("Off air")
+    await expect(second.said).to_contain_text("Ada is on the air")
     await first.shows("On air")
     status, _ = server.post(
         "/rpc",
@@ -207,6 +213,23 @@ async def test_a_stream_that_is_not_there_says_so(opened: Open) -> None:
     await expect(listener.play).to_be_disabled()
 
 
+async def lose_some_pages(page: Page) -> None:
+    """Every tenth page gets lost on its way, as those of a slow listener do."""
+
+    def between(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+        numbers = itertools.count(1)
+
+        def from_server(message: str | bytes) -> None:
+            if isinstance(message, str) or next(numbers) % 10 > 0:
+                socket.send(message)
+
+        server.on_message(from_server)
+        socket.on_message(server.send)
+
+    await page.route_web_socket(re.compile("/listen$"), between)
+
+
 async def test_the_keyboard_does_it_all(opened: Open, server: ServerProcess) -> None:
     make_stream(server, "keys")
     ada: Broadcaster = await opened(Broadcaster, "keys")
@@ -220,11 +243,12 @@ async def test_the_keyboard_does_it_all(opened: Open, server: ServerProcess) -> 
     await ada.page.keyboard.press("Enter")
     await ada.shows("On air")
     await expect(ada.end).to_be_focused()
-    listener: Listener = await opened(Listener, "keys")
+    listener: Listener = await opened(Listener, "keys", on_page=lose_some_pages)
     await listener.shows("On air")
     keys = listener.page.keyboard
     await keys.press("Space")
     await listener.shows("Live")
+    await expect(listener.said).to_contain_text("some of the sound is missing")
     slider = listener.page.get_by_role("slider", name="Volume")
     await expect(slider).to_have_value("80")
     await keys.press("ArrowDown")

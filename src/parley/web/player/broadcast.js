@@ -8,7 +8,7 @@ import "./meter.js";
 import { troubleSpot } from "../elements/dialog.js";
 import { h, icon } from "../elements/dom.js";
 import { signInDialog, signInPage } from "../elements/sign_in.js";
-import { streamOfPage } from "./asking.js";
+import { broadcasterName, streamOfPage } from "./asking.js";
 import { Broadcasting, GRACE_S } from "./broadcasting.js";
 import { Capture } from "./capture.js";
 import { canEncode } from "./encoder.js";
@@ -84,9 +84,10 @@ function press() {
 
 /** What is said below the button. */
 function words() {
-  const { phase, isSlow, needsSignIn } = broadcasting;
+  const { phase, stream, isSlow, needsSignIn } = broadcasting;
+  if (phase === "off" && stream?.live) return `${broadcasterName(stream) || "Somebody"} is on the air. Nobody can take their place; it is free when they are done.`;
   if (phase === "off" && !capture.isOpen) return "Choose a source to see its level. Nothing is sent before you go live.";
-  if (phase === "off") return "Only you hear this. Nothing is sent before you go live.";
+  if (phase === "off") return "This is what would be heard. Nothing is sent before you go live.";
   if (phase === "held") return "Your sign-in is needed again.";
   if (phase === "reconnecting" && broadcasting.graceLeftS > 0) return `Connection lost. Your place is kept for ${GRACE_S} seconds; listeners hear a gap.`;
   if (phase === "reconnecting") return "Connection lost. Still trying; somebody else may take the place now.";

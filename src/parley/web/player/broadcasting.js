@@ -191,6 +191,8 @@ export class Broadcasting extends Emitter {
     this.needsSignIn = false;
     this.#line.stop();
     if (this.stream) this.stream = { ...this.stream, live: false };
+    // Who has the place now is a part of why we do not.
+    if (why === "already_live") void this.look().catch(() => {});
     this.emit("changed", null);
   }
 

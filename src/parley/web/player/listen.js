@@ -108,6 +108,8 @@ function words() {
       return wants ? "Waiting. It starts by itself when somebody goes on the air." : "Nobody is on the air. Press play, and it starts by itself when somebody is.";
     case "ready":
       return "Press play to listen.";
+    case "live":
+      return listening.isLossy ? "Your network is slow: some of the sound is missing." : "";
     case "buffering":
       return "One moment.";
     case "gap":

@@ -8,7 +8,7 @@ import { streamPath, ticket } from "./asking.js";
 import { KeptLine } from "./kept_line.js";
 import { MediaSpeaker, canPlayStreams } from "./media_speaker.js";
 import { readPages } from "./ogg.js";
-import { OpusReader } from "./opus.js";
+import { OpusReader, RATE } from "./opus.js";
 import { Speaker, canDecode } from "./speaker.js";
 
 /**
@@ -29,6 +29,8 @@ const SILENCE_MS = 45_000;
 /** A page that is only looked at gives its line back. */
 const IDLE_MS = 60_000;
 const TICK_MS = 250;
+/** For so long a loss is worth a word. */
+const LOSS_MS = 5_000;
 /** What could not be played is not tried again at once. */
 const BROKEN_MS = 2_000;
 
@@ -60,6 +62,7 @@ export class Listening extends Emitter {
   #isDecoding = true;
   #hasPlayed = false;
   #pageMs = -Infinity;
+  #lossMs = -Infinity;
   #volume = 1;
   #idleMs = 0;
   /** @type {ReturnType<typeof setInterval>|undefined} */
@@ -127,6 +130,11 @@ export class Listening extends Emitter {
   /** Whether somebody is on the air. */
   get isLive() {
     return this.stream?.live === true || performance.now() - this.#pageMs < GAP_MS;
+  }
+
+  /** Whether pages were missing lately: the server passes over who takes them too slowly. */
+  get isLossy() {
+    return performance.now() - this.#lossMs < LOSS_MS;
   }
 
   /** @param {number} volume 0 to 1 */
@@ -240,14 +248,22 @@ export class Listening extends Emitter {
         if (!this.#isReady) continue;
         if (!this.reading?.isPlaying) this.#speaker?.drop();
         this.#speaker?.begin(heard.head);
-      } else if (this.#speaker && this.#isReady) {
-        for (const packet of heard.packets) this.#speaker.play(packet);
       } else {
-        this.#recent.push(...heard.packets);
-        let held = this.#recent.reduce((sum, { samples }) => sum + samples, 0);
-        while (held > RECENT_S * 48_000) held -= this.#recent.shift()?.samples ?? held;
+        this.#take(heard.packets);
       }
     }
+  }
+
+  /** @param {import("./opus.js").Packet[]} packets */
+  #take(packets) {
+    if (packets.some(({ isAfterLoss }) => isAfterLoss)) this.#lossMs = performance.now();
+    if (this.#speaker && this.#isReady) {
+      for (const packet of packets) this.#speaker.play(packet);
+      return;
+    }
+    this.#recent.push(...packets);
+    let held = this.#recent.reduce((sum, { samples }) => sum + samples, 0);
+    while (held > RECENT_S * RATE) held -= this.#recent.shift()?.samples ?? held;
   }
 
   #tick() {
