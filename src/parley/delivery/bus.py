@@ -1,16 +1,33 @@
-"""What one node tells the others: events, signals and changes. May lose, may repeat, may reorder; never the truth.
+"""What one node tells the others: events, signals, changes, notes. May lose, may repeat, may reorder; never the truth.
 
-The local bus has one node and calls straight through.
+The local bus has one node and calls straight through; `redis_bus.py` has any number.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 from parley.domain.events import Change, Event, Signal
+
+#: The topic that every node hears.
+ALL: Final = "all"
+
+
+def of_room(room: str) -> str:
+    """The topic that the nodes hear on which somebody reads the room."""
+    return f"room:{room}"
+
+
+def of_node(node: str) -> str:
+    """The topic that one node hears."""
+    return f"node:{node}"
 
 
 class Receiver(Protocol):
     def __call__(self, events: Sequence[Event], changes: Sequence[Change], signals: Sequence[Signal]) -> None: ...
+
+
+#: Hears one kind of note: which node says it, and what (as JSON has it).
+Hearer = Callable[[str, Any], None]
 
 
 class Bus(Protocol):
@@ -19,6 +36,17 @@ class Bus(Protocol):
 
     def receive(self, receiver: Receiver) -> None:
         """Who hears on this node."""
+
+    def note(self, topic: str, kind: str, body: Any) -> None:
+        """Tell the other nodes that hear a topic something that is no event: presence, mostly."""
+
+    def hear(self, kind: str, hearer: Hearer) -> None:
+        """Who hears the notes of a kind on this node."""
+
+    def follow(self, topic: str) -> None:
+        """Hear a topic from now on, until `leave` was called as often."""
+
+    def leave(self, topic: str) -> None: ...
 
 
 class LocalBus:
@@ -36,3 +64,15 @@ class LocalBus:
             events = [event for event in events if not self._lose(event)]
         if self._receiver is not None:
             self._receiver(events, changes, signals)
+
+    def note(self, topic: str, kind: str, body: Any) -> None:
+        """There is nobody else."""
+
+    def hear(self, kind: str, hearer: Hearer) -> None:
+        """There is nothing to hear."""
+
+    def follow(self, topic: str) -> None:
+        """There is nothing to hear."""
+
+    def leave(self, topic: str) -> None:
+        """There was nothing to hear."""
