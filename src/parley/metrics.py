@@ -76,6 +76,9 @@ _ROWS: Final = (
         "parley_broadcasts", "counter", "Broadcasts by what came of them: accepted, or a refusal's code.", ("outcome",)
     ),
     Row("parley_poll_age_seconds", "gauge", "Seconds since the store was last polled with success."),
+    Row("parley_nodes", "gauge", "Nodes that live, this one included; where there is a bus."),
+    Row("parley_bus_up", "gauge", "1 while the bus between nodes is there, else 0."),
+    Row("parley_bus_parcels", "counter", "Parcels published on the bus, and heard from other nodes.", ("direction",)),
     Row("parley_passwords_waiting", "gauge", "Sign-ins that wait for a thread to check their password."),
 )
 #: Every metric by its name.

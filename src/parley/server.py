@@ -9,6 +9,7 @@ import gc
 import logging
 import math
 import os
+import random
 import secrets
 import signal
 import socket
@@ -25,15 +26,18 @@ from parley import __version__, logs
 from parley.config import Settings, SettingsError
 from parley.config.issuers import KeyFile, trusted_issuer
 from parley.delivery.broadcast import Broadcasts
-from parley.delivery.bus import LocalBus
+from parley.delivery.bus import LocalBus, of_room
 from parley.delivery.hub import Hub
 from parley.delivery.outbox import Turn
 from parley.delivery.presence import Presence
 from parley.delivery.readers import Subscription
+from parley.delivery.redis_bus import NODE_CHARS, RedisBus
+from parley.delivery.rosters import Rosters
 from parley.delivery.signals import Signals
 from parley.dialects.graphql_documents import Documents
 from parley.dialects.native import Native
 from parley.dialects.socketio import SocketIo
+from parley.domain.conversations import QUEUE
 from parley.domain.events import Change, Event, Signal
 from parley.domain.ids import IdSource
 from parley.domain.params import Params
@@ -48,6 +52,7 @@ from parley.service.door import Door
 from parley.service.helpdesk import Helpdesk
 from parley.service.issuers import Issuers
 from parley.service.limits import Buckets
+from parley.service.nodes import Nodes
 from parley.service.passwords import Passwords, hash_password
 from parley.service.queue import Queue
 from parley.service.refusals import Refusals
@@ -93,14 +98,16 @@ DRAIN_S: Final = 6
 #: Measured: with CPython's default of 5 ms a busy writing thread adds up to 11 ms to a turn of the loop.
 SWITCH_INTERVAL_S: Final = 0.0005
 KEYS_LOOKED_AT_S: Final = 0.5
+#: How the ids of conversations begin.
+CONVERSATIONS: Final = "c-"
 #: What is counted under its own name; others are whatever a client calls them.
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 def serve(settings: Settings, *, demo: bool = False) -> int:
     """Serve until SIGTERM or SIGINT; the exit status. Raises: what a part raises that cannot start."""
-    if settings.workers > 1 or settings.bus_url is not None:
-        raise SettingsError("PARLEY_BUS_URL and more than one worker are not in this version: leave both out.")
+    if settings.workers > 1:
+        raise SettingsError("More than one worker is not in this version: leave it out.")
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
     async def run() -> int:
@@ -168,7 +175,6 @@ class Server:
         self.clock = clock = self._clock_of(loop)
         listener = _listen(settings.host, settings.port)
         self._port = listener.getsockname()[1]
-        bus = LocalBus()
         self.store = store = open_store(
             settings.store_url,
             clock_ms=clock.unix_ms,
@@ -185,8 +191,9 @@ class Server:
                 preview=settings.helpdesk.preview,
             ),
             loop_call=loop.call_soon_threadsafe,
-            published=bus.publish,
+            published=lambda events, changes, signals: bus.publish(events, changes, signals),
         )
+        bus = self.bus = self._bus(store)
         try:
             if demo:
                 from parley.demo.furnishing import furnish
@@ -194,6 +201,9 @@ class Server:
                 furnish(store, hash_password)
             server, watch, keys = self._build(loop, clock, store, bus)
             self.stop = server.stop
+            if isinstance(bus, RedisBus):
+                bus.start()
+                self.nodes.start()
             watch.start(store.execute(InForce()).reply)
             self.queue.start()
             if settings.store_url.startswith("sqlite"):
@@ -207,10 +217,20 @@ class Server:
             watch.stop()
             self.queue.stop()
             self.streams.stop()
+            self.nodes.stop()
+            if isinstance(bus, RedisBus):
+                await bus.stop()
         finally:
             listener.close()
             await asyncio.to_thread(store.close, DRAIN_S)
         return 0
+
+    def _bus(self, store: Store) -> LocalBus | RedisBus:
+        url = self._settings.bus_url
+        if url is None:
+            return LocalBus()
+        node = secrets.token_hex(NODE_CHARS // 2)
+        return RedisBus(url.get_secret_value(), node=node, name=store.epoch, random=random.random)
 
     def _sources(self, clock: Clock) -> dict[str, JwksSource]:
         """Where the keys of external issuers are fetched, by their `iss`."""
@@ -229,7 +249,7 @@ class Server:
         loop.add_signal_handler(signal.SIGHUP, lambda: self.reread_keys())
 
     def _build(
-        self, loop: asyncio.AbstractEventLoop, clock: Clock, store: Store, bus: LocalBus
+        self, loop: asyncio.AbstractEventLoop, clock: Clock, store: Store, bus: LocalBus | RedisBus
     ) -> tuple["_Uvicorn", Watch, FollowedKeyring]:
         settings = self._settings
         limits, auth = settings.limits, settings.auth
@@ -244,10 +264,14 @@ class Server:
 
         turn = Turn(loop.call_soon, run_due)
         hub = Hub(turn, loop.call_soon, _missing_from(store), clock.monotonic_s)
-        present = Presence(clock.monotonic_s)
+        is_alone = isinstance(bus, LocalBus)
+        present = Presence(clock.monotonic_s, bus, None if is_alone else loop.call_later)
         signals = Signals(hub, clock.monotonic_s, present.count)
         present.told = signals
         hub.left = present.left
+        if isinstance(bus, RedisBus):
+            signals.publish = lambda told: bus.publish((), (), (told,))
+            _follow_rooms(hub, bus, present.rosters)
 
         revocations = RevocationSet()
         self.keys = keys = FollowedKeyring(
@@ -368,6 +392,15 @@ class Server:
             previews=settings.helpdesk.preview,
             counted=streams.counted,
         )
+        self.nodes = Nodes(
+            store,
+            bus.node if isinstance(bus, RedisBus) else "",
+            "",
+            lambda: keys.keyring.fingerprint,
+            [present.rosters],
+            call_later=loop.call_later,
+            clock_s=clock.monotonic_s,
+        )
         watch = Watch(
             store,
             hub,
@@ -475,7 +508,7 @@ class Server:
                 request_bytes_max=limits.request_bytes,
                 clock_s=clock.monotonic_s,
                 clock_ms=clock.unix_ms,
-                readiness=lambda: _readiness(watch, clock),
+                readiness=lambda: _readiness(watch, clock, bus, self.nodes),
                 metrics=metrics.render,
                 metrics_allow=settings.metrics_allow,
                 access=answered,
@@ -510,6 +543,10 @@ class Server:
         metrics.read("parley_stream_pages_dropped", lambda: broadcasts.pages_passed_over)
         metrics.read("parley_broadcasts", lambda: streams.outcomes)
         metrics.read("parley_poll_age_seconds", lambda: (clock.unix_ms() - (watch.polled_at_ms or 0)) / 1000)
+        if isinstance(bus, RedisBus):
+            metrics.read("parley_nodes", lambda: 1 + len(self.nodes.living))
+            metrics.read("parley_bus_up", lambda: bus.is_up)
+            metrics.read("parley_bus_parcels", lambda: {"published": bus.published, "heard": bus.received})
         config = uvicorn.Config(
             app,
             http=HttpProtocol,
@@ -594,10 +631,37 @@ def _secret(settings: Settings) -> str | None:
     return secret.get_secret_value() if secret is not None else None
 
 
-def _readiness(watch: Watch, clock: Clock) -> list[Dependency]:
-    """What the node stands on: a store that answers, and a poll that has read what was revoked."""
+def _readiness(watch: Watch, clock: Clock, bus: LocalBus | RedisBus, nodes: Nodes) -> list[Dependency]:
+    """What the node stands on: a store that answers, a poll that has read what was revoked; among others, a bus, and
+    the keys that the others have."""
     polled = revocations(watch.polled_at_ms, clock.unix_ms())
-    return [Dependency("store", polled.state), polled]
+    found = [Dependency("store", polled.state), polled]
+    if isinstance(bus, RedisBus):
+        found.append(Dependency("bus", "ok" if bus.is_up else "degraded"))
+        keys = Dependency("keys", "ok") if nodes.has_the_keys else Dependency("keys", "down", "not the store's")
+        found.append(keys)
+    return found
+
+
+def _follow_rooms(hub: Hub, bus: RedisBus, rosters: Rosters) -> None:
+    """A node hears the rooms that somebody here reads; whoever waits in a conversation, the queue as well."""
+
+    def opened(room: str) -> None:
+        rosters.follow(room)
+        if room.startswith(CONVERSATIONS):
+            bus.follow(of_room(QUEUE))
+
+    def closed(room: str) -> None:
+        rosters.leave(room)
+        if room.startswith(CONVERSATIONS):
+            bus.leave(of_room(QUEUE))
+
+    def followed(topic: str) -> None:
+        if topic.startswith(of_room("")):
+            rosters.ask(topic.removeprefix(of_room("")))
+
+    hub.opened, hub.closed = opened, closed
+    bus.followed, bus.came_up = followed, rosters.announce
 
 
 def _missing_from(store: Store) -> Any:

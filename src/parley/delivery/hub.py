@@ -18,7 +18,8 @@ class Hub:
     """All rooms that somebody on this node reads.
 
     `read(room, after, done)` reads a page of missing events and calls `done((events, complete) | None)` on the loop.
-    `left(subscription)` hears of every subscription that ended, `came(subscription)` of every one that began.
+    `left(subscription)` hears of every subscription that ended, `came(subscription)` of every one that began;
+    `opened(room)` and `closed(room)` of every room that begins to be read here, and is no longer.
     """
 
     def __init__(
@@ -35,6 +36,8 @@ class Hub:
         self.rooms: dict[str, Room] = {}
         self.came: Callable[[Subscription], None] = _nothing
         self.left: Callable[[Subscription], None] = _nothing
+        self.opened: Callable[[str], None] = _nothing
+        self.closed: Callable[[str], None] = _nothing
         self.deliveries = 0
 
     def publish(self, events: Iterable[Event]) -> None:
@@ -101,6 +104,7 @@ class Hub:
         room = self.rooms.get(room_id)
         if room is None:
             room = self.rooms[room_id] = Room(self, room_id)
+            self.opened(room_id)
         joining = Joining(room)
         room.joining.append(joining)
         return joining
@@ -188,6 +192,7 @@ class Hub:
     def forget_if_idle(self, room: Room) -> None:
         if room.is_idle and self.rooms.get(room.id) is room:
             del self.rooms[room.id]
+            self.closed(room.id)
 
 
 def _nothing(_: Any) -> None:

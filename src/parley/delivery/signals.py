@@ -6,14 +6,19 @@ What happened in a second goes out as one signal of each type. Decides nothing a
 from collections.abc import Callable
 from typing import Any, Final
 
+from msgspec import convert
+
 from parley.delivery.hub import Hub
 from parley.domain.events import Signal
 from parley.domain.ids import rfc3339
+from parley.domain.receipts import ReceiptView
 
 #: How long somebody is taken to type without saying so again.
 TYPING_S: Final = 6.0
 #: With more present than this, presence and receipts are told as a count.
 NAMED_MAX: Final = 100
+#: How a node tells the others that somebody types: never on the wire.
+TYPED: Final = "typing.set"
 
 
 class Signals:
@@ -23,6 +28,8 @@ class Signals:
         self._hub = hub
         self._clock_s = clock_s
         self._present = present
+        #: Tells every node, this one too, what `typing` is then told on each.
+        self.publish: Callable[[Signal], None] = self.heard
         self._typing: dict[str, dict[str, tuple[str, float, str | None]]] = {}
         self._started: dict[str, dict[str, dict[str, str]]] = {}
         self._stopped: dict[str, dict[str, dict[str, str]]] = {}
@@ -30,6 +37,20 @@ class Signals:
         self._receipts: dict[str, dict[str, Any]] = {}
         self._joined: dict[str, dict[str, str]] = {}
         self._left: dict[str, dict[str, str]] = {}
+
+    def typed(self, room: str, subject: str, name: str, *, active: bool, text: str | None = None) -> None:
+        """Somebody who is connected here began or ended typing: `typing`, on every node."""
+        data = {"subject": subject, "name": name, "active": active, "text": text}
+        self.publish(Signal(room, TYPED, "", data))
+
+    def heard(self, signal: Signal) -> None:
+        """A signal of the bus that is not for clients as it is."""
+        data = signal.data
+        if signal.type == TYPED:
+            self.typing(signal.room, data["subject"], data["name"], active=data["active"], text=data["text"])
+        else:
+            for moved in data["receipts"]:
+                self.receipt(signal.room, convert(moved, ReceiptView) if isinstance(moved, dict) else moved)
 
     def typing(self, room: str, subject: str, name: str, *, active: bool, text: str | None = None) -> None:
         """Somebody began or ended typing; said again while it goes on. `text` is what they have typed so far.
@@ -58,7 +79,8 @@ class Signals:
 
     def fell_silent(self, room: str, subject: str, name: str) -> None:
         """Somebody's last connection here is gone, and with it what they typed."""
-        self.sent(room, subject, name)
+        if subject in self._typing.get(room, ()):
+            self.typed(room, subject, name, active=False)
 
     def receipt(self, room: str, moved: Any) -> None:
         """A receipt moved forward: `moved` has `subject`, `seq` and `at`."""

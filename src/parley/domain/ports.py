@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from parley.domain.departments import Department
     from parley.domain.log import Entry
     from parley.domain.messages import Message
+    from parley.domain.nodes import NodeRow
     from parley.domain.params import Params
     from parley.domain.receipts import Receipt
     from parley.domain.replies import Reply
@@ -118,6 +119,7 @@ class Transaction(Protocol):
     def replies_page(self, after: str | None, limit: int) -> Sequence["Reply"]: ...
     def streams_page(self, after: str | None, limit: int) -> Sequence["Stream"]: ...
     def streams_held(self) -> Sequence["Stream"]: ...
+    def nodes(self) -> Sequence["NodeRow"]: ...
     def forget_person(self, subject: str, conversations: Collection[str]) -> None:
         """Take a person's name out of what they wrote and did there, and off their sessions; no row goes."""
 

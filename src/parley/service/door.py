@@ -140,7 +140,7 @@ class Door:
     def _type(self, params: presence.TypingSet, principal: Principal) -> None:
         # What is shown ahead is what visitors type, to agents; agents are not shown to each other.
         text = params.text if self._previews and "agent" not in principal.roles else None
-        self._signals.typing(params.room, principal.subject, principal.name, active=params.active, text=text)
+        self._signals.typed(params.room, principal.subject, principal.name, active=params.active, text=text)
 
     async def ask(self, row: Command, params: Params, principal: Principal, ordering: Ordering) -> Any:
         """As `submit`, awaited. Raises: Refusal."""
@@ -169,7 +169,9 @@ class Door:
             if isinstance(params, presence.TypingSet):
                 self._type(params, principal)
             elif isinstance(params, presence.PresenceList):
-                result = self._present.listed(params.room)
+                room = params.room
+                self._present.when_known(room, lambda: self._answer(row, answered, self._present.listed(room)))
+                return
             elif isinstance(params, sessions.List):
                 for listed in result["sessions"]:
                     listed.connections = self._connections_of(listed.id)

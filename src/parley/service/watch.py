@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from parley.delivery.hub import Hub
 from parley.delivery.presence import Presence
-from parley.delivery.signals import Signals
+from parley.delivery.signals import TYPED, Signals
 from parley.domain.errors import Refusal
 from parley.domain.events import Change, Event, Signal
 from parley.domain.ports import Decision, Job, Moved, Store
@@ -104,9 +104,8 @@ class Watch:
             # After the answers that leave with it, before anything is flushed: who ends their own session hears so.
             self._hub.call_soon(functools.partial(self._changed, change))
         for signal in signals:
-            if signal.type == "receipts.changed":
-                for moved in signal.data["receipts"]:
-                    self._signals.receipt(signal.room, moved)
+            if signal.type in ("receipts.changed", TYPED):
+                self._signals.heard(signal)
             else:
                 self._hub.signal(signal)
 

@@ -23,6 +23,7 @@ from parley.domain.conversations import Conversation, Visitor
 from parley.domain.departments import Department
 from parley.domain.log import Entry
 from parley.domain.messages import Message
+from parley.domain.nodes import NodeRow
 from parley.domain.ports import Row
 from parley.domain.receipts import Receipt
 from parley.domain.replies import Reply
@@ -277,6 +278,17 @@ streams = Table(
     sqlite_with_rowid=False,
 )
 
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    Column("address", TEXT, nullable=False),
+    Column("keyring", TEXT, nullable=False),
+    Column("vouched_at_ms", BigInteger, nullable=False),
+    Column("seen_at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 audit_entries = Table(
     "audit_entries",
     metadata,
@@ -332,5 +344,6 @@ TABLES: Final[dict[type[Row], Table]] = {
     Conversation: conversations,
     Visitor: visitors,
     Stream: streams,
+    NodeRow: nodes,
     AuditEntry: audit_entries,
 }

@@ -25,6 +25,7 @@ from parley.store.audit import AuditQueries
 from parley.store.conversations import ConversationQueries
 from parley.store.helpdesk import HelpdeskQueries
 from parley.store.messages import MessageQueries
+from parley.store.nodes import NodeQueries
 from parley.store.receipts import ReceiptQueries
 from parley.store.rooms import RoomQueries
 from parley.store.sessions import SessionQueries
@@ -41,6 +42,7 @@ class Unit(
     ConversationQueries,
     HelpdeskQueries,
     StreamQueries,
+    NodeQueries,
 ):
     """One transaction: implements `ports.Transaction`."""
 

@@ -269,3 +269,13 @@ def upgrade() -> None:
         PrimaryKeyConstraint("id", name="pk_streams"),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "nodes",
+        Column("id", TEXT, nullable=False),
+        Column("address", TEXT, nullable=False),
+        Column("keyring", TEXT, nullable=False),
+        Column("vouched_at_ms", BigInteger, nullable=False),
+        Column("seen_at_ms", BigInteger, nullable=False),
+        PrimaryKeyConstraint("id", name="pk_nodes"),
+        sqlite_with_rowid=False,
+    )

@@ -1,0 +1,152 @@
+"""Several nodes on one PostgreSQL and one Valkey: whatever a client does on one is so on all of them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.here import HereServer, serving, until
+from tests.servers import Databases, ValkeyServer
+from tests.serving import NativeClient
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def several(
+    count: int, data: Path, database_url: str, bus_url: str, **settings: Any
+) -> AsyncIterator[list[HereServer]]:
+    """Nodes that know each other; their keys are one directory."""
+    async with AsyncExitStack() as stack:
+        nodes = [
+            await stack.enter_async_context(serving(data, database_url=database_url, bus_url=bus_url, **settings))
+            for _ in range(count)
+        ]
+        for node in nodes:
+            await until(lambda node=node: node.server.bus.is_up)  # type: ignore[misc, union-attr]
+        yield nodes
+
+
+@pytest.fixture(scope="module")
+async def nodes(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases, valkey: ValkeyServer
+) -> AsyncIterator[list[HereServer]]:
+    url = databases.lend()
+    async with several(3, tmp_path_factory.mktemp("nodes") / "data", url, valkey.url) as nodes:
+        yield nodes
+    databases.take_back(url)
+
+
+def joined(news: dict[str, Any]) -> list[str]:
+    """Who came, where that is what the news says."""
+    params = news.get("params", {})
+    return [one["subject"] for one in params["data"]["joined"]] if params.get("type") == "presence.changed" else []
+
+
+async def people(client: NativeClient, room: str) -> list[str]:
+    return sorted(one["subject"] for one in (await client.call("presence.list", room=room))["present"])
+
+
+async def test_what_is_said_on_one_node_is_heard_on_all_in_the_same_order(nodes: list[HereServer]) -> None:
+    one, two, three = nodes
+    async with one.native(one.token("ada")) as ada, two.native(two.token("ben")) as ben:
+        await ada.call("room.create", room="lobby", visibility="public")
+        for client in (ada, ben):
+            await client.call("room.join", room="lobby")
+            await client.call("room.subscribe", room="lobby")
+        async with three.native(three.token("eve")) as eve:
+            await eve.call("room.subscribe", room="lobby")
+            for number in range(20):
+                await (ada, ben)[number % 2].call("message.send", room="lobby", text=str(number))
+            for client in (ada, ben, eve):
+                await client.until(
+                    lambda one: (
+                        one.get("method") == "event" and one["params"]["data"].get("message", {}).get("text") == "19"
+                    )
+                )
+                said = [
+                    one["data"]["message"]["text"] for one in client.events("lobby") if one["type"] == "message.created"
+                ]
+                assert said == [str(number) for number in range(20)]
+
+
+async def test_each_person_is_present_once_on_whatever_nodes_they_are(nodes: list[HereServer]) -> None:
+    one, two, three = nodes
+    async with one.native(one.token("ada")) as ada:
+        await ada.call("room.create", room="hall", visibility="public")
+        await ada.call("room.subscribe", room="hall")
+        async with two.native(two.token("ben")) as ben, three.native(three.token("ben")) as ben_again:
+            await ben.call("room.join", room="hall")
+            await ben.call("room.subscribe", room="hall")
+            await ben_again.call("room.subscribe", room="hall")
+            await ada.until(lambda one: "ben" in joined(one))
+            for client in (ada, ben, ben_again):
+                assert await people(client, "hall") == ["ada", "ben"]
+            async with three.native(three.token("ada")) as nobodys_reader:
+                # Nobody reads the room there: it is asked for.
+                assert await people(nobodys_reader, "hall") == ["ada", "ben"]
+            assert [subject for one in ada.news for subject in joined(one)].count("ben") == 1
+
+
+async def test_typing_and_receipts_are_seen_on_other_nodes(nodes: list[HereServer]) -> None:
+    one, two, _ = nodes
+    async with one.native(one.token("ada")) as ada, two.native(two.token("ben")) as ben:
+        await ada.call("room.create", room="attic", visibility="public")
+        await ada.call("room.subscribe", room="attic")
+        await ben.call("room.join", room="attic")
+        await ben.call("room.subscribe", room="attic")
+        await until(lambda: "room:attic" in two.server.bus._followed)  # type: ignore[union-attr]
+        await ada.call("typing.set", room="attic", active=True)
+        typing = await ben.until(lambda one: one.get("params", {}).get("type") == "typing.changed")
+        assert [person["subject"] for person in typing["params"]["data"]["started"]] == ["ada"]
+        await ben.call("receipt.mark", room="attic", seq=1)
+        read = await ada.until(lambda one: one.get("params", {}).get("type") == "receipts.changed")
+        assert [receipt["subject"] for receipt in read["params"]["data"]["receipts"]] == ["ben"]
+
+
+async def test_a_revocation_on_one_node_closes_the_sockets_of_the_others(nodes: list[HereServer]) -> None:
+    one, two, three = nodes
+    async with two.native(two.token("ben")) as ben, three.native(three.token("ben")) as ben_again:
+        admin = one.token("root", roles=("admin",))
+        async with one.native(admin) as root:
+            await root.call("session.revoke", subject="ben")
+            for client in (ben, ben_again):
+                assert (await client.closed())[0] == 4403
+
+
+async def test_without_the_bus_the_poll_carries_on_and_readyz_says_degraded(tmp_path: Path, postgres_url: str) -> None:
+    valkey = ValkeyServer().start()
+    try:
+        async with (
+            several(2, tmp_path / "data", postgres_url, valkey.url) as (one, two),
+            one.native(one.token("ada")) as ada,
+            two.native(two.token("ben")) as ben,
+        ):
+            await ada.call("room.create", room="x", visibility="public")
+            await ben.call("room.subscribe", room="x")
+            valkey.stop()
+            await until(lambda: not one.server.bus.is_up and not two.server.bus.is_up)  # type: ignore[union-attr]
+            await ada.call("message.send", room="x", text="by the poll")
+            async with asyncio.timeout(3):
+                await ben.event("message.created")
+            status, said = await asyncio.to_thread(get, two.url + "/readyz")
+            assert status == 200
+            assert "bus: degraded" in said
+            async with one.native(one.token("root", roles=("admin",))) as root:
+                await root.call("session.revoke", subject="ben")
+                async with asyncio.timeout(1):
+                    assert (await ben.closed())[0] == 4403
+            valkey.start()
+            await until(lambda: one.server.bus.is_up and two.server.bus.is_up)  # type: ignore[union-attr]
+    finally:
+        valkey.remove()
+
+
+def get(url: str) -> tuple[int, str]:
+    import urllib.request
+
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return answer.status, answer.read().decode()
