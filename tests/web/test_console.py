@@ -146,9 +146,92 @@ async def test_an_agent_who_asked_for_it_is_notified_while_looking_elsewhere(pag
           Object.defineProperty(document, "hidden", { value: true });
         }"""
     )
-    await begins(server, "Anybody?", name="Uma")
+    status, answer = server.post("/conversations", {"message": "Anybody?", "name": "Uma"})
+    assert status == 201
     await expect(agent.locator(".desk-item")).to_have_count(1)
     assert await agent.evaluate("told") == ["Uma"]
+    await agent.keyboard.press("c")
+    await expect(said(agent, "Anybody?")).to_have_count(1)
+    async with native(server, answer["access_token"]) as visitor:
+        await visitor.call("message.send", room=answer["conversation"]["id"], text="Still there?")
+    await expect(said(agent, "Still there?")).to_have_count(1)
+    assert await agent.evaluate("told") == ["Uma", "Still there?"]
+
+
+async def test_what_was_typed_survives_a_reload_and_a_note_stays_a_note(pages: Any, server: ServerProcess) -> None:
+    await begins(server, "Hello", name="Uma")
+    agent = await pages(f"{server.url}/agent")
+    await sign_in(agent, "agent")
+    await expect(agent.locator(".lamp")).to_be_visible()
+    await agent.keyboard.press("c")
+    await agent.get_by_role("textbox", name="Reply to the visitor").fill("half a repl")
+    await agent.reload()
+    await agent.locator(".desk-item").click()
+    await expect(agent.get_by_role("textbox", name="Reply to the visitor")).to_have_value("half a repl")
+    await agent.get_by_role("button", name="Note", exact=True).click()
+    await agent.get_by_role("textbox", name="A note").fill("not for her eyes")
+    await agent.reload()
+    await agent.locator(".desk-item").click()
+    await expect(agent.get_by_role("textbox", name="A note")).to_have_value("not for her eyes")
+    await expect(agent.get_by_role("button", name="Note", exact=True)).to_have_attribute("aria-pressed", "true")
+
+
+async def test_what_befell_it_stands_in_the_log_and_who_looks_beside_it(pages: Any, server: ServerProcess) -> None:
+    async with native(server, server.login("ada")) as ada, native(server, server.login("admin")) as admin:
+        await admin.call("account.create", username="bo", password="bo-bo-bo", roles=["agent"], name="Bo")
+        await ada.call("conversation.start", message="An earlier question")
+        room = (await ada.call("conversation.start", message="My lid is stuck"))["conversation"]["id"]
+    agent = await pages(f"{server.url}/agent", viewport={"width": 900, "height": 700})
+    await sign_in(agent, "agent")
+    async with native(server, server.login("bo", "bo-bo-bo")) as bo:
+        await bo.call("room.subscribe", room="queue")
+        await bo.call("room.subscribe", room=room)
+        await bo.call("conversation.claim", conversation=room)
+        await agent.locator(".desk-item", has_text="My lid is stuck").click()
+        await bo.call("conversation.close", conversation=room)
+        await bo.call("conversation.reopen", conversation=room)
+        await bo.call("conversation.transfer", conversation=room, department="Workshop", reason="a lid")
+        for words in ("Bo claimed it", "Bo closed it", "Bo opened it again", "Bo handed it over"):
+            await expect(agent.locator(".life", has_text=words)).to_have_count(1)
+        await expect(agent.locator(".note article")).to_contain_text("a lid")
+
+        about = agent.get_by_role("complementary", name="Visitor")
+        await expect(about).to_be_hidden()
+        await agent.get_by_role("button", name="About the visitor").click()
+        await expect(about).to_contain_text("Also lookingBo")
+        await expect(about).to_contain_text("Workshop")
+        await expect(about).to_contain_text("Not here now")
+        assert await violations(agent) == []
+        await agent.keyboard.press("Escape")
+        await expect(about).to_be_hidden()
+        await expect(agent.get_by_role("button", name="About the visitor")).to_be_focused()
+        await agent.keyboard.press("i")
+        await about.get_by_role("button", name="An earlier question").click()
+        await expect(said(agent, "An earlier question")).to_have_count(1)
+
+        await agent.keyboard.press("Escape")
+        await agent.keyboard.press("a")
+        await bo.until(lambda one: "agent.changed" in str(one) and "away" in str(one))
+        await agent.get_by_role("button", name="Agent Away").click()
+        await agent.get_by_label("Available").check()
+        await agent.get_by_label("Conversations at once").fill("3")
+        assert await violations(agent) == []
+        await agent.get_by_role("button", name="Save").click()
+        await bo.until(lambda one: "agent.changed" in str(one) and "'capacity': 3" in str(one))
+        await expect(agent.get_by_role("button", name="Agent Available")).to_contain_text("0 of 3")
+
+
+async def test_a_list_of_more_than_a_page_goes_on(pages: Any, server: ServerProcess) -> None:
+    async with native(server, server.login("ada")) as ada:
+        for number in range(105):
+            await ada.call("conversation.start", message=f"question {number}")
+    agent = await pages(f"{server.url}/agent")
+    await sign_in(agent, "agent")
+    await expect(agent.get_by_role("heading", name="Queue 100+")).to_be_visible()
+    await agent.get_by_role("button", name="Show more").click()
+    await expect(agent.get_by_role("heading", name="Queue 105")).to_be_visible()
+    await expect(agent.get_by_role("button", name="Show more")).to_have_count(0)
+    await expect(agent.locator(".desk-item").first).to_contain_text("question 0")
 
 
 async def test_who_is_no_agent_is_told_so(pages: Any, server: ServerProcess) -> None:
@@ -190,5 +273,10 @@ async def test_a_phone_shows_the_lists_or_the_conversation(pages: Any, server: S
     await expect(said(agent, "Where is my order?")).to_be_visible()
     await expect(agent.locator(".desk-item")).to_be_hidden()
     assert await agent.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert await violations(agent) == []
+    await agent.get_by_role("button", name="About the visitor").click()
+    await expect(agent.get_by_role("complementary", name="Visitor")).to_contain_text("Uma")
+    assert await violations(agent) == []
+    await agent.get_by_role("button", name="Back to the conversation", exact=True).click()
     await agent.get_by_role("button", name="Back to the conversations").click()
     await expect(agent.locator(".desk-item")).to_be_visible()

@@ -1,5 +1,5 @@
 /**
- * Tells an agent who looks elsewhere that somebody waits: a short sound, and a notification where the browser allows it.
+ * Tells an agent who looks elsewhere that somebody waits, or has answered: a short sound, and a notification where the browser allows it.
  * Asks for leave only when pressed.
  * @module
  */
@@ -23,13 +23,13 @@ export class Bell {
     this.#draw();
   }
 
-  /** @param {string} words */
-  ring(words) {
+  /** @param {string} title @param {string} words */
+  ring(title, words) {
     if (!this.#isOn) return;
     this.#sound();
     if (!document.hidden || typeof Notification !== "function" || Notification.permission !== "granted") return;
     // One for all that wait: the next takes the place of the last.
-    const notification = new Notification("Somebody is waiting", { body: words, tag: "parley-queue" });
+    const notification = new Notification(title, { body: words, tag: "parley" });
     notification.onclick = () => window.focus();
   }
 

@@ -11,6 +11,8 @@ import { bdi, fill, h, icon } from "../elements/dom.js";
 import { refreshTimes, time } from "../elements/time.js";
 import { signInDialog, signInPage } from "../elements/sign_in.js";
 import { Parley, ParleyError } from "../parley.js";
+import { About } from "./about.js";
+import { Availability } from "./availability.js";
 import { Bell } from "./bell.js";
 import { Desk } from "./desk.js";
 import { TalkView } from "./talk_view.js";
@@ -42,18 +44,28 @@ function run(parley, session) {
   const strip = /** @type {import("../elements/strip.js").ParleyStrip} */ (document.createElement("parley-strip"));
   const view = new TalkView(desk);
   const lists = h("div", { class: "desk-lists" });
-  const about = h("aside", { class: "about-pane", "aria-label": "Visitor" });
+  const about = new About(desk);
+  const availability = new Availability(desk);
   const toast = h("div", { class: "toast", role: "alert", hidden: true });
-  const keys = h("button", { type: "button", class: "me", on: { click: keysDialog } }, h("span", { class: "me-name" }, bdi(session.name)), h("kbd", null, "?"), h("span", { class: "unseen" }, "the keys"));
-  const nav = h("nav", { class: "desk-pane", "aria-label": "Conversations" }, lists, bell.element, keys);
-  fill(app, h("div", { class: "desk", "data-pane": "lists" }, nav, h("main", { class: "middle" }, strip, view.element), about, toast));
+  const keys = h("button", { type: "button", class: "keys-button", "aria-label": "The keys", title: "The keys (?)", on: { click: keysDialog } }, h("kbd", null, "?"));
+  const foot = h("div", { class: "desk-foot" }, availability.element, keys);
+  const nav = h("nav", { class: "desk-pane", "aria-label": "Conversations" }, lists, bell.element, foot);
+  fill(app, h("div", { class: "desk", "data-pane": "lists" }, nav, h("main", { class: "middle" }, strip, view.element), about.element, toast));
   const frame = /** @type {HTMLElement} */ (app.firstElementChild);
 
-  /** @param {string} title @param {import("./desk.js").Conversation[]} found @param {string} empty */
-  function list(title, found, empty) {
-    const heading = h("h2", { class: "group-title" }, title, " ", h("span", null, String(found.length)));
+  /**
+   * @param {string} title
+   * @param {import("./desk.js").Conversation[]} found
+   * @param {string} empty what stands there instead; without it, an empty list is not shown
+   * @param {import("./desk.js").List} [paged]
+   */
+  function list(title, found, empty, paged) {
+    if (found.length === 0 && !empty) return [];
+    const goesOn = paged && desk.goesOn(paged);
+    const heading = h("h2", { class: "group-title" }, title, " ", h("span", null, `${found.length}${goesOn ? "+" : ""}`));
     const rows = found.map((one) => h("li", null, row(one)));
-    return [heading, rows.length > 0 ? h("ul", null, ...rows) : h("p", { class: "desk-empty" }, empty)];
+    const more = goesOn && h("button", { type: "button", class: "button more", "data-id": `more ${paged}`, on: { click: () => void desk.more(paged) } }, "Show more");
+    return [heading, rows.length > 0 ? h("ul", null, ...rows) : h("p", { class: "desk-empty" }, empty), more];
   }
 
   /** @param {import("./desk.js").Conversation} one */
@@ -75,38 +87,21 @@ function run(parley, session) {
     const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.id : undefined;
     fill(
       lists,
-      ...list("Queue", desk.waiting, "Nobody is waiting. Who writes next appears here."),
+      ...list("Queue", desk.waiting, "Nobody is waiting. Who writes next appears here.", "queued"),
       ...list("Mine", desk.mine, "Nothing is yours. Press c to claim who waits longest."),
-      ...(desk.others.length > 0 ? list("With others", desk.others, "") : []),
-      ...(desk.closed.length > 0 ? list("Closed", desk.closed, "") : []),
+      ...list("With others", desk.others, "", "others"),
+      ...list("Closed", desk.closed, "", "closed"),
     );
     // The list was drawn anew under whoever stood in it.
     if (focused) /** @type {HTMLElement|null} */ (lists.querySelector(`[data-id="${CSS.escape(focused)}"]`))?.focus();
-    drawAbout();
+    about.draw();
+    availability.draw();
     view.drawHead();
     document.title = `${desk.waiting.length > 0 ? `(${desk.waiting.length}) ` : ""}Console · Parley`;
   }
 
-  function drawAbout() {
-    const one = desk.conversations.get(desk.current?.id ?? "");
-    if (!one) return void fill(about, h("p", { class: "desk-empty" }, "Who you talk with is described here."));
-    const { visitor } = one;
-    /** @type {[string, import("../elements/dom.js").Child][]} */
-    const facts = [
-      ["Email", visitor.email && h("a", { href: `mailto:${visitor.email}` }, visitor.email)],
-      ["Identity", visitor.verified ? "Verified" : "Not verified"],
-      ["Page", visitor.page && bdi(visitor.page)],
-      ["Department", one.department && (desk.departments.get(one.department) ?? one.department)],
-      ["Began", time(one.created_at)],
-      ["With", one.assignee_name && bdi(one.assignee_name)],
-      ["Rating", one.rating !== null && `${one.rating} of 5${one.comment ? `: ${one.comment}` : ""}`],
-    ];
-    const told = facts.filter(([, value]) => value).flatMap(([name, value]) => [h("dt", null, name), h("dd", null, value)]);
-    fill(about, h("h2", null, bdi(visitor.name || "Visitor")), h("dl", null, ...told));
-  }
-
   function keysDialog() {
-    const known = [["c", "Claim: the one shown, or who waits longest"], ["n", "The next one of mine"], ["r", "Write a reply"], ["m", "Write a note"], ["e", "Close the conversation"], ["/", "A canned reply, in the composer"], ["Esc", "Leave the composer"]];
+    const known = [["c", "Claim: the one shown, or who waits longest"], ["n", "The next one of mine"], ["r", "Write a reply"], ["m", "Write a note"], ["e", "Close the conversation"], ["t", "Hand it over"], ["i", "About the visitor"], ["a", "Available, or away"], ["/", "A canned reply, in the composer"], ["Esc", "Leave the composer"]];
     openDialog({ title: "Keys" }, () => [
       h("dl", { class: "keys" }, ...known.map(([key, what]) => h("div", null, h("dt", null, h("kbd", null, key)), h("dd", null, what)))),
     ]);
@@ -124,12 +119,24 @@ function run(parley, session) {
       r: () => view.write(false),
       m: () => view.write(true),
       e: () => shown && shown.status !== "closed" && desk.ask("conversation.close", shown.id).catch(() => {}),
+      t: () => view.handOver(),
+      i: () => showAbout(frame.dataset.about !== "open"),
+      a: () => availability.toggle(),
       "?": keysDialog,
     };
     const deed = Object.hasOwn(deeds, event.key) && deeds[event.key];
     if (!deed) return;
     event.preventDefault();
     void deed();
+  }
+
+  /** Where it is narrow, the visitor's side lies over the conversation. @param {boolean} isShown */
+  function showAbout(isShown) {
+    if (!desk.current) return;
+    frame.dataset.about = isShown ? "open" : "closed";
+    view.aboutButton.setAttribute("aria-expanded", String(isShown));
+    if (isShown) /** @type {HTMLElement|null} */ (about.element.querySelector("button"))?.focus();
+    else view.aboutButton.focus();
   }
 
   const abort = new AbortController();
@@ -141,14 +148,20 @@ function run(parley, session) {
   /** @type {ReturnType<typeof setTimeout>|undefined} */
   let hiding;
   view.back = () => void (frame.dataset.pane = "lists");
+  view.aboutButton.addEventListener("click", () => showAbout(frame.dataset.about !== "open"));
+  about.leave = () => showAbout(false);
+  about.element.addEventListener("keydown", (event) => event.key === "Escape" && frame.dataset.about === "open" && showAbout(false));
   strip.retry = () => parley.nudge();
   strip.signIn = () => (parley.state.name === "held" ? signInDialog(parley, () => view.focusTarget) : finish());
   desk.on("changed", draw);
   desk.on("current", (talk) => {
     frame.dataset.pane = "talk";
+    frame.dataset.about = "closed";
+    view.aboutButton.setAttribute("aria-expanded", "false");
     view.show(talk);
   });
-  desk.on("waiting", ({ visitor }) => bell.ring(visitor.name || "A visitor"));
+  desk.on("waiting", ({ visitor }) => bell.ring("Somebody is waiting", visitor.name || "A visitor"));
+  desk.on("news", ({ name, text }) => document.hidden && bell.ring(name, text));
   desk.on("trouble", ({ code }) => {
     const words = { already_claimed: "Somebody else was faster.", limit_exceeded: "You have as many as you may have at once." };
     fill(toast, icon("warning"), /** @type {any} */ (words)[code] ?? "That did not work.", " ", h("span", { class: "code" }, code));

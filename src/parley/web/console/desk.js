@@ -1,9 +1,11 @@
 /**
- * What an agent has before them: who waits, what is theirs, and the talks that are followed. Fed by the room `queue`.
+ * What an agent has before them: who waits, what is theirs, who else answers, and the talks that are followed. Fed by the
+ * room `queue`.
  * Draws nothing; a single conversation's messages are `talk.js`'s.
  * @module
  */
 
+import { Kept } from "../chat/kept.js";
 import { Emitter } from "../client/emitter.js";
 import { Talk } from "./talk.js";
 
@@ -14,7 +16,7 @@ import { Talk } from "./talk.js";
  * @property {string|null} department
  * @property {string|null} assignee
  * @property {string|null} assignee_name
- * @property {{subject: string, name: string|null, email: string|null, page: string|null, verified: boolean}} visitor
+ * @property {{subject: string, name: string|null, email: string|null, page: string|null, verified: boolean, identity: string|null}} visitor
  * @property {number|null} rating
  * @property {string|null} comment
  * @property {boolean} blocked
@@ -24,10 +26,19 @@ import { Talk } from "./talk.js";
  * @property {import("../parley.js").Message|null} [last_message]
  * @property {number} [unread]
  *
- * @typedef {{changed: null, current: Talk|null, waiting: Conversation, trouble: import("../parley.js").ParleyError}} DeskEvents
+ * @typedef {{subject: string, name: string, status: "available"|"away", capacity: number, conversations: number,
+ *   online: boolean}} Agent
+ * @typedef {"queued"|"others"|"closed"} List
+ * @typedef {{changed: null, current: Talk|null, waiting: Conversation, news: {name: string, text: string},
+ *   trouble: import("../parley.js").ParleyError}} DeskEvents
  */
 
 const PAGE = 100;
+/** What one has is shown whole: it is bounded by one's capacity. */
+const MINE_MAX = 1000;
+const HISTORY = 20;
+/** What each list asks for. @type {Record<List, object>} */
+const ASKED = { queued: { status: "queued" }, others: { status: "open" }, closed: { status: "closed" } };
 
 /** @extends {Emitter<DeskEvents>} */
 export class Desk extends Emitter {
@@ -39,19 +50,26 @@ export class Desk extends Emitter {
   replies = [];
   /** @type {Map<string, string>} */
   departments = new Map();
+  /** By subject. @type {Map<string, Agent>} */
+  agents = new Map();
 
   /** @type {Map<string, Talk>} */
   #talks = new Map();
+  /** Where a list that is not whole goes on. @type {Map<List, string|null>} */
+  #next = new Map();
 
   /** @param {import("../parley.js").Parley} parley @param {import("../parley.js").Session} me */
   constructor(parley, me) {
     super();
     this.parley = parley;
     this.me = me;
+    this.kept = new Kept(me.subject);
   }
 
   open() {
     this.parley.subscribe("queue", {
+      signal: ({ type, data }) => type === "agent.changed" && this.#meet([data.agent]),
+      reset: () => this.conversations.clear(),
       event: ({ type, data }) => {
         if (type.startsWith("conversation.")) this.#know(data.conversation, type === "conversation.queued");
       },
@@ -73,7 +91,45 @@ export class Desk extends Emitter {
   }
 
   get closed() {
-    return this.#sorted("closed", ({ closed_at: at }) => -Date.parse(at ?? "")).slice(0, PAGE);
+    return this.#sorted("closed", ({ closed_at: at }) => -Date.parse(at ?? ""));
+  }
+
+  /** As the others see me; null for an admin who is no agent. */
+  get agent() {
+    return this.me.roles.includes("agent") ? (this.agents.get(this.me.subject) ?? null) : null;
+  }
+
+  /** Whether a list has more than is here. @param {List} list */
+  goesOn(list) {
+    return Boolean(this.#next.get(list));
+  }
+
+  /** The next page of a list. @param {List} list */
+  async more(list) {
+    const after = this.#next.get(list);
+    if (!after) return;
+    this.#next.delete(list); // Until it is here: a second press asks for nothing.
+    try {
+      await this.#page(list, after);
+    } catch (error) {
+      this.#next.set(list, after);
+      this.emit("trouble", /** @type {any} */ (error));
+    }
+    this.emit("changed", null);
+  }
+
+  /** Other conversations of the same person, newest first. @param {Conversation} conversation @returns {Promise<Conversation[]>} */
+  async history({ id, visitor }) {
+    const asked = { visitor: visitor.identity ?? visitor.subject, limit: HISTORY };
+    const { conversations } = await this.parley.call("conversation.list", asked);
+    for (const one of conversations) this.#know(one);
+    return conversations.filter((/** @type {Conversation} */ one) => one.id !== id);
+  }
+
+  /** @param {"available"|"away"} status @param {number} [capacity] */
+  async setStatus(status, capacity) {
+    const { agent } = await this.parley.call("agent.set_status", { status, ...(capacity !== undefined && { capacity }) });
+    this.#meet([agent]);
   }
 
   /** @param {string} id */
@@ -128,15 +184,59 @@ export class Desk extends Emitter {
   }
 
   async #look() {
-    const lists = ["queued", "open", "closed"].map((status) => this.parley.call("conversation.list", { status, limit: PAGE }));
-    const [replies, departments, ...found] = await Promise.all([
-      this.parley.call("reply.list").catch(() => ({ replies: [] })),
-      this.parley.call("department.list").catch(() => ({ departments: [] })),
-      ...lists,
+    const [replies, departments, agents] = await Promise.all([
+      this.#all("reply.list", "replies"),
+      this.#all("department.list", "departments"),
+      this.parley.call("agent.list").catch(() => ({ agents: [] })),
+      this.#mine(),
+      this.#page("queued"),
+      this.#page("others"),
+      this.#page("closed"),
     ]);
-    this.replies = replies.replies;
-    this.departments = new Map(departments.departments.map((/** @type {any} */ one) => [one.id, one.name]));
-    for (const { conversations } of found) for (const one of conversations) this.#know(one);
+    this.replies = replies;
+    this.departments = new Map(departments.map((/** @type {any} */ one) => [one.id, one.name]));
+    this.#meet(agents.agents);
+  }
+
+  /** Every page of a short list. @param {string} method @param {string} plural @returns {Promise<any[]>} */
+  async #all(method, plural) {
+    const found = [];
+    /** @type {string|null} */
+    let after = null;
+    do {
+      /** @type {any} */
+      const page = await this.parley.call(method, { limit: 200, ...(after && { after }) }).catch(() => ({ [plural]: [] }));
+      found.push(...page[plural]);
+      after = page.next ?? null;
+    } while (after);
+    return found;
+  }
+
+  async #mine() {
+    /** @type {string|null} */
+    let after = null;
+    let count = 0;
+    do {
+      const asked = { status: "open", assignee: this.me.subject, limit: PAGE, ...(after && { after }) };
+      const { conversations, next } = await this.parley.call("conversation.list", asked);
+      for (const one of conversations) this.#know(one);
+      count += conversations.length;
+      after = next;
+    } while (after && count < MINE_MAX);
+  }
+
+  /** @param {List} list @param {string} [after] */
+  async #page(list, after) {
+    const asked = { ...ASKED[list], limit: PAGE, ...(after && { after }) };
+    const { conversations, next } = await this.parley.call("conversation.list", asked);
+    for (const one of conversations) this.#know(one);
+    this.#next.set(list, next);
+  }
+
+  /** @param {Agent[]} agents */
+  #meet(agents) {
+    for (const agent of agents) this.agents.set(agent.subject, agent);
+    this.emit("changed", null);
   }
 
   /** @param {Conversation} told @param {boolean} [isNew] */
@@ -153,8 +253,9 @@ export class Desk extends Emitter {
   #follow(id) {
     let talk = this.#talks.get(id);
     if (!talk) {
-      talk = new Talk(this.parley, id, this.me);
+      talk = new Talk(this.parley, id, this.me, this.kept);
       talk.on("changed", () => this.emit("changed", null));
+      talk.on("news", (message) => this.emit("news", { name: message.sender.name, text: message.text ?? "" }));
       this.#talks.set(id, talk);
     }
     return talk;

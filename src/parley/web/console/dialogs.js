@@ -8,7 +8,7 @@ import { fill, h } from "../elements/dom.js";
 
 /**
  * @typedef {import("./desk.js").Desk} Desk
- * @typedef {{subject: string, name: string, status: string, online: boolean}} Agent
+ * @typedef {import("./desk.js").Agent} Agent
  */
 
 /**
@@ -51,7 +51,7 @@ export function transferDialog(desk, id, returnTo) {
   const departments = [...desk.departments].map(([department, name]) => option(`department ${department}`, name));
   desk.parley.call("agent.list").then(({ agents }) => {
     const others = agents.filter((/** @type {Agent} */ one) => one.subject !== desk.me.subject);
-    const named = others.map((/** @type {Agent} */ one) => option(`agent ${one.subject}`, `${one.name}${one.online ? "" : " (away)"}`));
+    const named = others.map((/** @type {Agent} */ one) => option(`agent ${one.subject}`, `${one.name} (${one.status === "away" || !one.online ? "away" : `${one.conversations} of ${one.capacity}`})`));
     const groups = [["Agents", named], ["Departments", departments]].map(([label, options]) =>
       options.length > 0 ? h("optgroup", { label }, .../** @type {HTMLElement[]} */ (options)) : null,
     );

@@ -1,5 +1,6 @@
 /**
- * One conversation as an agent follows it: its messages and its notes in one order, what the visitor types, what is on its way.
+ * One conversation as an agent follows it: its messages, its notes and what befell it in one order, who is there, what the
+ * visitor types, what is on its way.
  * Draws nothing.
  * @module
  */
@@ -9,8 +10,9 @@ import { randomId } from "../parley.js";
 
 /**
  * @typedef {import("../parley.js").Message} Message
- * @typedef {import("../elements/message_row.js").Item & {isNote?: boolean}} Item
- * @typedef {{changed: null, added: Item, updated: Item, pending: null, typing: null}} TalkEvents
+ * `life` says, in words, what befell the conversation: such an item is no message.
+ * @typedef {import("../elements/message_row.js").Item & {isNote?: boolean, life?: string}} Item
+ * @typedef {{changed: null, added: Item, updated: Item, pending: null, typing: null, news: Message}} TalkEvents
  */
 
 /** @extends {Emitter<TalkEvents>} */
@@ -21,20 +23,45 @@ export class Talk extends Emitter {
   pending = [];
   /** Who types, and what, where it is shown. @type {Map<string, {name: string, text?: string}>} */
   typing = new Map();
-  draft = "";
+  /** Who looks at it, the visitor and I included: names by subject. @type {Map<string, string>} */
+  present = new Map();
   isNote = false;
 
   #parley;
   #me;
+  #kept;
   #read = 0;
+  /** What comes from now on is new, and not told again. */
+  #isLive = false;
 
-  /** @param {import("../parley.js").Parley} parley @param {string} id @param {import("../parley.js").Session} me */
-  constructor(parley, id, me) {
+  /**
+   * @param {import("../parley.js").Parley} parley
+   * @param {string} id
+   * @param {import("../parley.js").Session} me
+   * @param {import("../chat/kept.js").Kept} kept
+   */
+  constructor(parley, id, me, kept) {
     super();
     this.#parley = parley;
     this.id = id;
     this.#me = me;
+    this.#kept = kept;
+    this.isNote = kept.draft(this.#notes) !== "";
     void this.#begin();
+  }
+
+  get #notes() {
+    return `${this.id}.notes`;
+  }
+
+  get draft() {
+    return this.#kept.draft(this.isNote ? this.#notes : this.id);
+  }
+
+  /** A note's draft is kept apart: it must never come back as a reply. @param {string} text */
+  set draft(text) {
+    this.#kept.setDraft(this.#notes, this.isNote ? text : "");
+    this.#kept.setDraft(this.id, this.isNote ? "" : text);
   }
 
   /** In the order in which they were said. */
@@ -42,17 +69,20 @@ export class Talk extends Emitter {
     return [...this.#items.values()].sort((a, b) => Date.parse(a.message.at) - Date.parse(b.message.at));
   }
 
+  get #said() {
+    return [...this.#items.values()].filter(({ isNote, life }) => !isNote && !life).map(({ message }) => message);
+  }
+
   get unread() {
-    const others = [...this.#items.values()].filter(({ message, isNote }) => !isNote && message.sender.subject !== this.#me.subject);
-    return others.filter(({ message }) => message.seq > this.#read).length;
+    return this.#said.filter(({ sender, seq }) => sender.subject !== this.#me.subject && seq > this.#read).length;
   }
 
   get lastText() {
-    return this.items.filter(({ isNote }) => !isNote).at(-1)?.message.text;
+    return this.#said.sort((a, b) => a.seq - b.seq).at(-1)?.text;
   }
 
   read() {
-    const seq = Math.max(0, ...[...this.#items.values()].filter(({ isNote }) => !isNote).map(({ message }) => message.seq));
+    const seq = Math.max(0, ...this.#said.map((message) => message.seq));
     if (seq <= this.#read) return;
     this.#read = seq;
     this.#parley.call("receipt.mark", { room: this.id, seq }).catch(() => {});
@@ -67,6 +97,7 @@ export class Talk extends Emitter {
     /** @type {Item} */
     const item = { key, message, state: "sending", isNote: this.isNote };
     this.pending = [...this.pending, item];
+    this.#kept.add({ room: this.isNote ? this.#notes : this.id, client_id: key, text, at: message.at });
     this.#post(item);
   }
 
@@ -79,6 +110,7 @@ export class Talk extends Emitter {
 
   /** @param {string} key */
   discard(key) {
+    this.#kept.remove(key);
     this.pending = this.pending.filter((one) => one.key !== key);
     this.emit("pending", null);
   }
@@ -90,13 +122,13 @@ export class Talk extends Emitter {
 
   close() {
     this.#parley.unsubscribe(this.id);
-    this.#parley.unsubscribe(`${this.id}.notes`);
+    this.#parley.unsubscribe(this.#notes);
   }
 
   /** @param {Item} item */
   #post(item) {
     this.emit("pending", null);
-    const room = item.isNote ? `${this.id}.notes` : this.id;
+    const room = item.isNote ? this.#notes : this.id;
     this.#parley.send(room, item.message.text ?? "", { client_id: item.key }).then(
       () => this.discard(item.key),
       ({ code }) => {
@@ -114,28 +146,75 @@ export class Talk extends Emitter {
     for (const isNote of [false, true]) {
       const handlers = {
         event: (/** @type {import("../parley.js").Event} */ event) => this.#take(event, isNote),
-        signal: (/** @type {import("../parley.js").Signal} */ signal) => this.#hear(signal),
+        signal: (/** @type {import("../parley.js").Signal} */ signal) => !isNote && this.#hear(signal),
+        live: () => !isNote && void this.#look(),
       };
-      this.#parley.subscribe(isNote ? `${this.id}.notes` : this.id, handlers, { after: 0 });
+      this.#parley.subscribe(isNote ? this.#notes : this.id, handlers, { after: 0 });
+    }
+    // What was on its way when the page went: sent twice it is stored once.
+    for (const { room, client_id: key, text, at } of this.#kept.unsent()) {
+      if (room !== this.id && room !== this.#notes) continue;
+      const { subject, name } = this.#me;
+      /** @type {Item} */
+      const item = { key, message: { id: key, room, seq: 0, text, sender: { subject, name }, at, client_id: key }, state: "sending", isNote: room === this.#notes };
+      this.pending = [...this.pending, item];
+      this.#post(item);
     }
   }
 
+  async #look() {
+    this.#isLive = true;
+    const { present } = await this.#parley.call("presence.list", { room: this.id }).catch(() => ({ present: [] }));
+    this.present = new Map(present.map((/** @type {any} */ one) => [one.subject, one.name]));
+    this.emit("changed", null);
+  }
+
   /** @param {import("../parley.js").Event} event @param {boolean} isNote */
-  #take({ data }, isNote) {
+  #take({ type, seq, at, actor, data }, isNote) {
     const message = /** @type {Message|undefined} */ (data.message);
-    if (!message) return;
+    if (!message) return this.#befall(type, seq, at, actor, data.conversation);
     const isKnown = this.#items.has(message.id);
     const item = { key: message.id, message, isNote };
     this.#items.set(message.id, item);
     if (message.client_id) this.discard(message.client_id);
     this.typing.delete(message.sender.subject);
     this.emit(isKnown ? "updated" : "added", item);
+    if (!isKnown && this.#isLive && !isNote && message.sender.subject !== this.#me.subject) this.emit("news", message);
     this.emit("typing", null);
     this.emit("changed", null);
   }
 
+  /** @param {string} type @param {number} seq @param {string} at @param {{subject: string, name: string}} actor @param {any} conversation */
+  #befall(type, seq, at, { subject, name }, conversation) {
+    if (!conversation || seq === 1) return; // That it began is seen.
+    const who = subject === this.#me.subject ? "You" : name;
+    const whom = conversation.assignee === this.#me.subject ? "you" : conversation.assignee_name;
+    /** @type {Record<string, string>} */
+    const words = {
+      "conversation.queued": "Back in the queue: its agent is gone",
+      "conversation.claimed": `${who} claimed it`,
+      "conversation.assigned": `${who} gave it to ${whom}`,
+      "conversation.transferred": `${who} handed it over`,
+      "conversation.closed": `${who} closed it`,
+      "conversation.reopened": `${who} opened it again`,
+      "conversation.rated": `${who} gave ${conversation.rating} of 5`,
+    };
+    if (!Object.hasOwn(words, type)) return;
+    const key = `life ${seq}`;
+    const message = { id: key, room: this.id, seq, text: "", sender: { subject: key, name }, at };
+    const item = { key, message, life: words[type] };
+    const isKnown = this.#items.has(key);
+    this.#items.set(key, item);
+    this.emit(isKnown ? "updated" : "added", item);
+  }
+
   /** @param {import("../parley.js").Signal} signal */
   #hear({ type, data }) {
+    if (type === "presence.changed" && data.joined) {
+      for (const { subject, name } of data.joined) this.present.set(subject, name);
+      for (const { subject } of data.left) this.present.delete(subject);
+      this.emit("changed", null);
+    }
     if (type !== "typing.changed") return;
     for (const one of data.started) if (one.subject !== this.#me.subject) this.typing.set(one.subject, one);
     for (const { subject } of data.stopped) this.typing.delete(subject);

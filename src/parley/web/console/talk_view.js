@@ -7,7 +7,8 @@
 import "../elements/composer.js";
 import { bdi, fill, h, iconButton } from "../elements/dom.js";
 import { messageRow } from "../elements/message_row.js";
-import { blockDialog, transferDialog } from "./dialogs.js";
+import { dayName, sameDay, time } from "../elements/time.js";
+import { transferDialog } from "./dialogs.js";
 
 /** @typedef {import("./talk.js").Item} Item */
 
@@ -25,6 +26,7 @@ export class TalkView {
   #heading = h("h1", { class: "room-heading" });
   #facts = h("p", { class: "room-facts", role: "status" });
   #deeds = h("div", { class: "deeds" });
+  aboutButton = iconButton("people", "About the visitor", () => {}, { class: "about-button", "aria-expanded": "false", "aria-controls": "about" });
   #typing = h("div", { class: "typing" });
   #replies = h("div", { class: "replies", role: "group", "aria-label": "Canned replies" });
   #said = h("div", { class: "unseen", role: "status", "aria-live": "polite" });
@@ -45,6 +47,7 @@ export class TalkView {
       iconButton("back", "Back to the conversations", () => this.back(), { class: "only-narrow" }),
       h("div", { class: "room-name" }, this.#heading, this.#facts),
       this.#deeds,
+      this.aboutButton,
     );
     this.element = h("section", { class: "room-view" }, head, h("div", { class: "log-frame" }, this.#log), this.#foot, this.#said);
     this.#composer.addEventListener("submit-text", () => this.#submit());
@@ -58,11 +61,10 @@ export class TalkView {
 
   /** @param {import("./talk.js").Talk|null} talk */
   show(talk) {
-    if (this.#talk) this.#talk.draft = this.#composer.text;
     for (const off of this.#offs.splice(0)) off();
     this.#talk = talk;
     this.drawHead();
-    this.#foot.hidden = !talk;
+    this.#foot.hidden = this.aboutButton.hidden = !talk;
     if (!talk) return;
     this.#log.reset(talk.items);
     this.#log.setTail(talk.pending);
@@ -84,8 +86,14 @@ export class TalkView {
   write(isNote) {
     if (!this.#talk) return;
     this.#talk.isNote = isNote;
+    this.#talk.draft = this.#composer.text;
     this.#drawMode();
     this.#composer.focus();
+  }
+
+  handOver() {
+    const one = this.#desk.conversations.get(this.#talk?.id ?? "");
+    if (one && one.status !== "closed") transferDialog(this.#desk, one.id, () => this.#log);
   }
 
   drawHead() {
@@ -95,27 +103,25 @@ export class TalkView {
     const states = { queued: "Waiting", open: mine ? "Yours" : `With ${one?.assignee_name}`, closed: "Closed" };
     const facts = one ? states[one.status] + (one.blocked ? ", blocked" : "") : "Choose a conversation, or press c to claim who waits longest.";
     if (this.#facts.textContent !== facts) this.#facts.textContent = facts;
-    const drawn = `${one?.id} ${one?.status} ${one?.blocked}`;
+    const drawn = `${one?.id} ${one?.status}`;
     if (drawn === this.#deedsDrawn) return;
     this.#deedsDrawn = drawn;
     const deed = (/** @type {string} */ label, /** @type {string} */ method, more = "") =>
       h("button", { type: "button", class: `button ${more}`, on: { click: () => void this.#desk.ask(method, one?.id ?? "").catch(() => {}) } }, label);
-    const asks = (/** @type {string} */ label, /** @type {typeof blockDialog} */ dialog) =>
-      h("button", { type: "button", class: "button", on: { click: () => dialog(this.#desk, one?.id ?? "", () => this.#log) } }, label);
     fill(
       this.#deeds,
       one?.status === "queued" && deed("Claim", "conversation.claim", "leads"),
       one && one.status !== "closed" && deed("Close", "conversation.close"),
       one?.status === "closed" && deed("Reopen", "conversation.reopen"),
-      one && one.status !== "closed" && asks("Hand over", transferDialog),
-      one && (one.blocked ? deed("Unblock", "conversation.unblock") : asks("Block", blockDialog)),
+      one && one.status !== "closed" && h("button", { type: "button", class: "button", on: { click: () => this.handOver() } }, "Hand over"),
     );
   }
 
   /** @param {Item} item @param {Item|null} before */
   #row(item, before) {
+    if (item.life) return this.#lifeRow(item, before);
     const talk = this.#talk;
-    const isOther = before?.isNote !== item.isNote;
+    const isOther = Boolean(before?.isNote) !== Boolean(item.isNote);
     // A note does not stand in a group with messages: who may read it is another.
     const above = before && isOther ? { ...before, message: { ...before.message, sender: { subject: "", name: "" } } } : before;
     const row = messageRow(item, above, {
@@ -131,6 +137,19 @@ export class TalkView {
     return row;
   }
 
+  /** @param {Item} item @param {Item|null} before */
+  #lifeRow({ life = "", message }, before) {
+    const atMs = Date.parse(message.at);
+    const isNewDay = !before || !sameDay(atMs, Date.parse(before.message.at));
+    const day = dayName(atMs, Date.now());
+    return h(
+      "div",
+      { class: "row" },
+      isNewDay && h("div", { class: "divider day", role: "separator", "aria-label": day }, h("span", { "aria-hidden": "true" }, day)),
+      h("p", { class: "life" }, bdi(life), " · ", time(message.at)),
+    );
+  }
+
   /** @param {Item} item */
   #added(item) {
     const talk = this.#talk;
@@ -138,6 +157,7 @@ export class TalkView {
     if (talk.items.at(-1)?.key === item.key) this.#log.addNewer([item]);
     else this.#log.reset(talk.items);
     this.#log.setTail(talk.pending);
+    if (item.life) return void (this.#said.textContent = item.life);
     const { sender, text } = item.message;
     if (sender.subject !== this.#desk.me.subject) this.#said.textContent = `${sender.name}: ${text ?? ""}`;
     if (document.visibilityState === "visible") talk.read();
@@ -157,8 +177,11 @@ export class TalkView {
 
   #drafted() {
     const { text } = this.#composer;
+    if (this.#talk) this.#talk.draft = text;
     this.#talk?.type(text !== "");
-    fill(this.#replies, ...this.#matching(text).map((one) => h("button", { type: "button", class: "button", title: one.text, on: { click: () => this.#put(one.text) } }, `/${one.shortcut}`)));
+    const row = (/** @type {{shortcut: string, text: string}} */ one) =>
+      h("button", { type: "button", class: "reply", on: { click: () => this.#put(one.text) } }, h("b", null, `/${one.shortcut}`), h("span", null, bdi(one.text)));
+    fill(this.#replies, ...this.#matching(text).map(row));
   }
 
   /** @param {string} text */
@@ -169,6 +192,7 @@ export class TalkView {
   /** @param {string} text */
   #put(text) {
     this.#composer.set(text);
+    if (this.#talk) this.#talk.draft = text;
     fill(this.#replies);
     this.#composer.focus();
   }
@@ -180,6 +204,7 @@ export class TalkView {
     if (found.length > 0) return this.#put(found[0].text);
     this.#talk?.send(text);
     this.#composer.set("");
+    if (this.#talk) this.#talk.draft = "";
     this.#log.scrollToEnd();
   }
 }

@@ -25,8 +25,10 @@ document.title = given.get("title") || words.title;
 if (accent && CSS.supports("color", accent)) root.style.setProperty("--site", accent);
 if (theme === "light" || theme === "dark") root.style.colorScheme = theme;
 
-const clock = new Intl.DateTimeFormat(lang, { hour: "numeric", minute: "2-digit" });
-const full = new Intl.DateTimeFormat(lang, { dateStyle: "full", timeStyle: "short" });
+// The language of the words, as this person's country writes the time.
+const locale = navigator.languages.find((one) => one.toLowerCase().startsWith(lang)) ?? lang;
+const clock = new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit" });
+const full = new Intl.DateTimeFormat(locale, { dateStyle: "full", timeStyle: "short" });
 const visit = new Visit(given.get("page"), given.get("department"));
 
 const status = h("p", { class: "status", role: "status" });
@@ -172,7 +174,7 @@ function rating() {
   const scores = [1, 2, 3, 4, 5].map((score) =>
     h("button", { type: "button", "aria-label": put(words.stars, score), on: { click: () => rate(score) } }, String(score)),
   );
-  return h("fieldset", { class: "rating" }, h("legend", null, words.rate), ...scores);
+  return h("fieldset", { class: "rating" }, h("legend", null, words.rate, " ", h("span", null, words.scale)), ...scores);
 }
 
 /** @param {number} score */
