@@ -15,7 +15,9 @@ from parley import __version__
 from parley.cli.accounts import account
 from parley.cli.check import check
 from parley.cli.database import db
+from parley.cli.identity import identity_options, read_identity
 from parley.cli.keys import key
+from parley.cli.streams import broadcast, listen
 from parley.cli.terms import (
     Client,
     Given,
@@ -23,9 +25,7 @@ from parley.cli.terms import (
     Problem,
     config_option,
     given,
-    read_password,
     read_secret_file,
-    read_token,
 )
 from parley.cli.tokens import token
 
@@ -43,6 +43,8 @@ parley.add_command(token)
 parley.add_command(key)
 parley.add_command(db)
 parley.add_command(check)
+parley.add_command(broadcast)
+parley.add_command(listen)
 
 
 @parley.command()
@@ -67,34 +69,14 @@ def serve(given: Given, host: str | None, port: int | None, workers: int | None,
 
 @parley.command(cls=Client)
 @click.argument("room")
-@click.option("--url", envvar="PARLEY_URL", default="http://127.0.0.1:8000", show_default=True, help="(PARLEY_URL)")
-@click.option("--token", "given_token", metavar="T|-", help="A token, or - for standard input (PARLEY_TOKEN, …_FILE).")
-@click.option("--user", metavar="NAME", help="Sign in under this name.")
-@click.option("--password-file", type=click.Path(path_type=Path), metavar="F", help="The password of --user.")
+@identity_options
 def chat(room: str, url: str, given_token: str | None, user: str | None, password_file: Path | None) -> None:
     """Talk in ROOM, in this terminal."""
-    if given_token is not None and user is not None:
-        raise click.UsageError("--token and --user exclude each other.")
-    password: str | None = None
-    found_token: str | None = None
-    if user is not None:
-        password = read_password(from_stdin=False, file=password_file, confirm=False)
-    elif given_token is not None:
-        found_token = read_token(given_token)
-    else:
-        found_token = _token_of_environment()
-    if user is None and not found_token:
-        raise click.UsageError("Say who you are: --token T, --user NAME, or PARLEY_TOKEN.")
+    who = read_identity(given_token, user, password_file)
+    token = who.token if who.token_file is None else read_secret_file(who.token_file).strip()
     from parley.client import terminal
 
-    sys.exit(terminal.run(url, room, found_token, user, password))
-
-
-def _token_of_environment() -> str | None:
-    if "PARLEY_TOKEN" in os.environ:
-        return os.environ["PARLEY_TOKEN"].strip()
-    path = os.environ.get("PARLEY_TOKEN_FILE")
-    return read_secret_file(Path(path)).strip() if path else None
+    sys.exit(terminal.run(url, room, token, who.username, who.password))
 
 
 def main(arguments: list[str] | None = None) -> int:

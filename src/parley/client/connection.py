@@ -9,15 +9,14 @@ import random
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Self
-from urllib.parse import urlsplit
+from typing import Any, Literal, Self
 
+from parley.client.admission import Admission
 from parley.client.close_codes import FINAL, TOKEN_REFUSED, Timing, delay_s
-from parley.client.credentials import CallbackToken, Credentials, FixedToken, SignIn, TokenCallback
+from parley.client.credentials import Credentials, TokenCallback, chosen, origins
 from parley.client.errors import (
     CommandRefused,
     ConnectionLost,
-    NoOtherToken,
     ParleyError,
     SessionRefused,
     SubscriptionEnded,
@@ -27,9 +26,6 @@ from parley.client.sending import Outgoing
 from parley.client.subscription import Signal, Subscription, tell
 
 log = logging.getLogger(__name__)
-
-#: How many fresh tokens may be refused in a row before we stop asking for more.
-FRESH_TOKENS_MAX: Final = 2
 
 
 @dataclass(frozen=True)
@@ -61,23 +57,10 @@ def connect(
 
     Entering raises SessionRefused or ConnectionLost; only what came up once is brought up again.
     """
-    parts = urlsplit(url)
-    schemes = {"http": ("http", "ws"), "ws": ("http", "ws"), "https": ("https", "wss"), "wss": ("https", "wss")}
-    if parts.scheme not in schemes or not parts.hostname:
-        raise ValueError(f"not the URL of a server: {parts.scheme or url}")
-    http, ws = schemes[parts.scheme]
-    path = parts.path.rstrip("/").removesuffix("/ws")
-    if [token is not None, token_callback is not None, username is not None].count(True) != 1:
-        raise ValueError("say who you are by one of token, token_callback, and username with password")
-    credentials: Credentials
-    if token is not None:
-        credentials = FixedToken(token)
-    elif token_callback is not None:
-        credentials = CallbackToken(token_callback)
-    else:
-        assert username is not None
-        credentials = SignIn(f"{http}://{parts.netloc}{path}", username, password or "")
-    return Chat(f"{ws}://{parts.netloc}{path}/ws", credentials, carrier, timing or Timing(), on_state, on_notice)
+    http, ws = origins(url)
+    credentials = chosen(http, token=token, token_callback=token_callback, username=username, password=password)
+    assert credentials is not None
+    return Chat(f"{ws}/ws", credentials, carrier, timing or Timing(), on_state, on_notice)
 
 
 class Chat:
@@ -96,6 +79,7 @@ class Chat:
         self.session: dict[str, Any] = {}
         self._url = url
         self._credentials = credentials
+        self._admission = Admission(credentials)
         self._carrier: Carrier = carrier
         self._timing = timing
         self._on_state = on_state
@@ -105,12 +89,8 @@ class Chat:
         self._outgoing = Outgoing()
         self._changed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
-        self._renewing: asyncio.Task[None] | None = None
         self._ended: ParleyError | None = None
         self._attempts = 0
-        #: The token that must not be shown again, and what was said of it.
-        self._spent: str | None = None
-        self._refusal: SessionRefused | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -205,32 +185,21 @@ class Chat:
     async def close(self) -> None:
         """Say goodbye. What waits for an answer fails with ConnectionLost; iterations end."""
         line = self._line
-        tasks = [task for task in (self._keeper, self._renewing) if task is not None]
-        for task in tasks:
-            task.cancel()
+        if self._keeper is not None:
+            self._keeper.cancel()
+        tasks = [] if self._keeper is None else [self._keeper]
         self._finish(ConnectionLost("closed", 1000))
         if line is not None:
             await line.close()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, self._admission.close(), return_exceptions=True)
         await self._credentials.close()
 
     # --- keeping a line ---
 
     async def _let_in(self) -> Line:
-        """A new line, with a new token for as long as those are refused and there is hope. Raises as `Line.open`."""
-        for _ in range(1 + FRESH_TOKENS_MAX):
-            try:
-                token = await self._credentials.access(self._spent)
-            except NoOtherToken as none:
-                raise self._refusal or none from None
-            try:
-                return await Line.open(self._url, token, carrier=self._carrier, timing=self._timing, heard=self._heard)
-            except SessionRefused as refusal:
-                if refusal.status != 401:
-                    raise
-                self._spent, self._refusal = token, refusal
-        assert self._refusal is not None
-        raise self._refusal
+        return await self._admission.open(
+            lambda token: Line.open(self._url, token, carrier=self._carrier, timing=self._timing, heard=self._heard)
+        )
 
     async def _keep(self) -> None:
         try:
@@ -250,12 +219,12 @@ class Chat:
             log.exception("the connection broke")
             self._finish(ConnectionLost(type(bug).__name__))
 
-    async def _come_back(self, lost: ConnectionLost, token: str) -> Line:
+    async def _come_back(self, lost: ConnectionLost, token: str | None) -> Line:
         while True:
             if lost.code in FINAL:
                 raise SessionRefused.by_close(lost.code, lost.reason)
             if lost.code == TOKEN_REFUSED:
-                self._spent, self._refusal = token, SessionRefused.by_close(lost.code, lost.reason)
+                self._admission.refused(token, SessionRefused.by_close(lost.code, lost.reason))
             # Jitter is no secret; the module `random` is meant for it.
             pause_s = delay_s(lost.code, self._attempts, self._timing, random.random())  # noqa: S311
             pause_s = max(pause_s, lost.retry_after_s or 0)
@@ -280,7 +249,6 @@ class Chat:
             line.leave("subject_mismatch")
             raise SessionRefused("subject_mismatch", 401, "the new token is for somebody else")
         self._line = line
-        self._refusal = None
         self.session = line.session
         self._enter(State("live"))
         self._carry_on(line)
@@ -324,9 +292,7 @@ class Chat:
     def _heard(self, line: Line, method: str, params: dict[str, Any]) -> None:
         if method == "session.expiring":
             # It may come before the line is ours: where less than the margin is left, it comes first of all.
-            if self._renewing is not None:
-                self._renewing.cancel()
-            self._renewing = asyncio.create_task(self._renew(line))
+            self._admission.expiring(line, self._timing.retry_s, lambda token: self._present(line, token))
         room = params.get("room")
         subscription = self._subscriptions.get(room) if isinstance(room, str) else None
         if method == "event" and subscription is not None:
@@ -341,31 +307,6 @@ class Chat:
                 self.session = {**self.session, "roles": params.get("roles", [])}
             if self._on_notice is not None:
                 tell(self._on_notice, method, params)
-
-    async def _renew(self, line: Line) -> None:
-        """Put a new token on the living line, in time. Where there is none, the server will say so by its close."""
-        spent, pause_s = line.token, self._timing.retry_s
-        while not line.over.done():
-            try:
-                token = await self._credentials.access(spent)
-                await self._present(line, token)
-                return
-            except SessionRefused as refusal:
-                if not refusal.passes:
-                    return
-            except CommandRefused as refused:
-                if refused.status == 401:
-                    spent = token  # a bad one from whoever gives tokens: another may be better
-                elif not refused.passes:
-                    # A server that can't renew in place: come back at once, with the new token.
-                    line.leave("token_expiring", TOKEN_REFUSED)
-                    return
-            except ConnectionLost:
-                pass
-            except Exception as error:
-                log.warning("the token callback failed: %s", type(error).__name__)
-            await asyncio.sleep(pause_s * (1 + random.random()))  # noqa: S311
-            pause_s *= 2
 
     async def _present(self, line: Line, token: str) -> None:
         # Held until the answer: a message behind the old token's end would be refused, and the next one not.

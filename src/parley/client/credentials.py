@@ -6,6 +6,7 @@ Tokens and passwords stay in memory and out of every `repr`. Does not touch sock
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -100,3 +101,34 @@ class SignIn:
         self._refresh_token = grant.get("refresh_token")
         token: str = grant["access_token"]
         return token
+
+
+def origins(url: str) -> tuple[str, str]:
+    """Where the server at `url` (`http(s)://` or `ws(s)://`) is for HTTP and for WebSockets. Raises: ValueError."""
+    parts = urlsplit(url)
+    schemes = {"http": ("http", "ws"), "ws": ("http", "ws"), "https": ("https", "wss"), "wss": ("https", "wss")}
+    if parts.scheme not in schemes or not parts.hostname:
+        raise ValueError(f"not the URL of a server: {parts.scheme or url}")
+    http, ws = schemes[parts.scheme]
+    base = parts.netloc + parts.path.rstrip("/").removesuffix("/ws")
+    return f"{http}://{base}", f"{ws}://{base}"
+
+
+def chosen(
+    base: str,
+    *,
+    token: str | None = None,
+    token_callback: TokenCallback | None = None,
+    username: str | None = None,
+    password: str | None = None,
+    may_be_none: bool = False,
+) -> Credentials | None:
+    """The one way of being somebody that was given; None where none was, and that is enough. Raises: ValueError."""
+    given = [token is not None, token_callback is not None, username is not None].count(True)
+    if given > 1 or (given == 0 and not may_be_none):
+        raise ValueError("say who you are by one of token, token_callback, and username with password")
+    if token is not None:
+        return FixedToken(token)
+    if token_callback is not None:
+        return CallbackToken(token_callback)
+    return None if username is None else SignIn(base, username, password or "")

@@ -23,6 +23,8 @@ Carrier = Literal["header", "subprotocol", "message"]
 #: What becomes of a request: its result, or why there is none. Called once, in the order in which the line was read.
 Answered = Callable[[Any], None]
 Heard = Callable[["Line", str, dict[str, Any]], None]
+#: What becomes of a binary message; only streams have them.
+Sound = Callable[["Line", bytes], None]
 
 #: A longer message closes the socket with 1009 and takes everything else down with it.
 REQUEST_BYTES_MAX: Final = 131_072
@@ -56,7 +58,9 @@ class Line:
 
     session: dict[str, Any]
 
-    def __init__(self, socket: _Socket, token: str, timing: Timing, heard: Heard) -> None:
+    def __init__(
+        self, socket: _Socket, token: str | None, timing: Timing, heard: Heard, sound: Sound | None = None
+    ) -> None:
         self.token = token
         loop = asyncio.get_running_loop()
         self.opened_at_s = loop.time()
@@ -65,6 +69,7 @@ class Line:
         self._socket = socket
         self._timing = timing
         self._heard = heard
+        self._sound = sound
         self._next_id = 1
         self._unanswered: dict[int, Answered] = {}
         self._outgoing: deque[str] = deque()
@@ -75,22 +80,35 @@ class Line:
         self._tasks = [loop.create_task(self._read()), loop.create_task(self._write())]
 
     @classmethod
-    async def open(cls, url: str, token: str, *, carrier: Carrier, timing: Timing, heard: Heard) -> "Line":
-        """Dial, and wait until the server has said who we are.
+    async def open(
+        cls,
+        url: str,
+        token: str | None,
+        *,
+        carrier: Carrier,
+        timing: Timing,
+        heard: Heard,
+        protocol: str = "parley.v1",
+        sound: Sound | None = None,
+    ) -> "Line":
+        """Dial, and wait until the server has said who we are; without a token, until the socket is open.
 
         Raises: SessionRefused, ConnectionLost.
         """
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + timing.connect_s
-        subprotocols = [Subprotocol("parley.v1")]
-        if carrier == "subprotocol":
+        subprotocols = [Subprotocol(protocol)]
+        headers = None
+        if token is not None and carrier == "subprotocol":
             subprotocols.append(Subprotocol(BEARER_SUBPROTOCOL + token))
+        elif token is not None and carrier == "header":
+            headers = {"Authorization": f"Bearer {token}"}
         try:
             async with asyncio.timeout_at(deadline_s):
                 socket = await _Dial(
                     url,
                     subprotocols=subprotocols,
-                    additional_headers={"Authorization": f"Bearer {token}"} if carrier == "header" else None,
+                    additional_headers=headers,
                     create_connection=_Socket,
                     compression=None,
                     ping_interval=None,
@@ -108,10 +126,12 @@ class Line:
             # `from None`: the library's errors hold the request, and with it the token.
             raise ConnectionLost(f"no answer from the server ({type(error).__name__})") from None
         assert isinstance(socket, _Socket)
-        line = cls(socket, token, timing, heard)
+        line = cls(socket, token, timing, heard, sound)
         try:
             async with asyncio.timeout_at(deadline_s):
-                if carrier == "message":
+                if token is None:
+                    line.session = await line._let_in_as_nobody()
+                elif carrier == "message":
                     line.session = await line.call("session.authenticate", {"token": token})
                 else:
                     # A socket with a refused token is opened and closed at once: only an answer proves that we are in.
@@ -133,6 +153,13 @@ class Line:
             raise
         line._watch()
         return line
+
+    async def _let_in_as_nobody(self) -> dict[str, Any]:
+        """Where nobody may come in, the question is the last thing that is answered; else the line lives on."""
+        with contextlib.suppress(CommandRefused):
+            await self.call("session.describe", {})
+        await self.pong()
+        return {}
 
     # --- asking ---
 
@@ -177,6 +204,23 @@ class Line:
     def _put(self, text: str) -> None:
         self._outgoing.append(text)
         self._outgoing_came.set()
+
+    async def send(self, data: bytes) -> None:
+        """A binary message; waits while the network takes no more. Raises: ConnectionLost."""
+        try:
+            await self._socket.send(data)
+        except ConnectionClosed:
+            raise await self._lost() from None
+
+    async def pong(self) -> None:
+        """Ask for a sign of life, and wait for it. Raises: ConnectionLost."""
+        try:
+            await (await self._socket.ping())
+        except ConnectionClosed:
+            raise await self._lost() from None
+
+    async def _lost(self) -> ConnectionLost:
+        return await asyncio.shield(self.over)  # who waits may be cancelled; what others look at may not
 
     # --- ending ---
 
@@ -228,7 +272,11 @@ class Line:
     async def _read(self) -> None:
         try:
             while True:
-                message = json.loads(await self._socket.recv())
+                received = await self._socket.recv()
+                if isinstance(received, bytes) and self._sound is not None:
+                    self._sound(self, received)
+                    continue
+                message = json.loads(received)
                 for one in message if isinstance(message, list) else [message]:
                     self._take(one)
                 if self.over.done():

@@ -192,7 +192,9 @@ class OpusStream:
     head: OpusHead
     tags: OpusTags
 
-    def __init__(self) -> None:
+    def __init__(self, *, header_bytes_max: int = HEADER_BYTES_MAX) -> None:
+        self._header_bytes_max = header_bytes_max
+        self._header_pages_max = max(HEADER_PAGES_MAX, header_bytes_max // 4096)
         self.headers: list[Page] = []
         #: Whether `headers` are all there, and what follows is audio.
         self.is_ready = False
@@ -269,9 +271,9 @@ class OpusStream:
 
     def _keep(self, page: Page) -> None:
         self._header_bytes += len(page.data)
-        if self._header_bytes > HEADER_BYTES_MAX or len(self.headers) >= HEADER_PAGES_MAX:
+        if self._header_bytes > self._header_bytes_max or len(self.headers) >= self._header_pages_max:
             raise NotOggOpus(
-                f"its headers have more than {HEADER_BYTES_MAX // 1024} KiB, or {HEADER_PAGES_MAX} pages: "
+                f"its headers have more than {self._header_bytes_max // 1024} KiB, or {self._header_pages_max} pages: "
                 "leave out pictures"
             )
         if page.continued != bool(self._tags):
