@@ -193,8 +193,8 @@ def payloads(pages: Iterable[Page]) -> list[bytes]:
     return [packet for page in pages for packet in page.packets()]
 
 
-def audio(pages: int, *, serial: int = 1) -> tuple[bytes, list[bytes]]:
-    """Header pages as one, and pages of 20 ms each."""
-    made = link(pages, serial=serial, ends=False)
+def audio(pages: int, *, serial: int = 1, packets: int = 1) -> tuple[bytes, list[bytes]]:
+    """Header pages as one, and pages of so many packets of 20 ms each."""
+    made = link(pages, serial=serial, packets=packets, ends=False)
     head = headers(serial=serial)
     return b"".join(page.data for page in head), [page.data for page in made[len(head) :]]

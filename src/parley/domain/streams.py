@@ -233,6 +233,7 @@ def create(tx: Transaction, p: Create, who: Acting) -> Decision:
         owner=who.subject,
         publishers="[]",
         created_at_ms=who.now_ms,
+        fence=who.now_ms,  # beyond those of a stream of this id that was deleted, of which news may come again
     )
     tx.add(stream)
     return Decision({"stream": view(stream, who.now_ms)}, _open_room(tx, stream, who))
@@ -259,6 +260,7 @@ def stop(tx: Transaction, p: Stop, who: Acting) -> Decision:
 
 def delete(tx: Transaction, p: Delete, who: Acting) -> Decision:
     stream = _governed(tx, p.stream, who)
+    stream.fence += 1
     tx.remove(stream)
     audit.record(tx, who, "stream.delete", stream.id)
     events: list[Event] = []

@@ -44,11 +44,16 @@ class Broadcast:
         self._line: Line | None = None
         self._begun_s: float | None = None
         self._page_at_s = 0.0
-        self._kept_at_s = 0.0
+        self.kept_at_s = 0.0
         self._keeping = False
         self._timers: list[Scheduled | None] = [None, None]
         #: Whether it may not be heard now: its token has expired, or its rights are being asked for.
         self.is_held = False
+
+    @property
+    def position_s(self) -> float:
+        """Seconds of audio so far."""
+        return self._opus.position_s
 
     # --- the lease ---
 
@@ -71,7 +76,7 @@ class Broadcast:
             if not lease.resumes:
                 streams.lines.pop(self.stream, None)
             streams.came(self)
-            self._kept_at_s = asked_at_s
+            self.kept_at_s = asked_at_s
             self._page_at_s = streams.clock_s()
             self._timers = [None, None]
             self._keep_later()
@@ -94,7 +99,7 @@ class Broadcast:
             if self._over:
                 return
             if is_ours is True:
-                self._kept_at_s = asked_at_s
+                self.kept_at_s = asked_at_s
             elif is_ours is False:  # it lapsed while nothing could be said, and somebody else has it or had it
                 self.cut(Refusal("already_live", "The lease lapsed, and somebody else took it."))
                 return
@@ -150,7 +155,7 @@ class Broadcast:
         """Hand on pages, of each whether it begins within a packet of the one before."""
         if not pages or self._line is None or self.fence is None:
             return
-        if self._streams.clock_s() - self._kept_at_s > LAPSED_S:
+        if self._streams.clock_s() - self.kept_at_s > LAPSED_S:
             self._keep()  # woken after a pause: until the store says so, the lease may be another's
             return
         line, (newest, newest_continues) = self._line, pages[-1]
@@ -225,14 +230,10 @@ class Broadcast:
     def _let_go(self, how: type[Keep]) -> None:
         streams, stream, fence = self._streams, self.stream, self.fence
         assert fence is not None
-        over = End(stream=stream, fence=fence)
-
-        def let_go(outcome: Any) -> None:
-            if outcome is True and how is Cut:
-                streams.tell(stream)
-                streams.schedule(streams.clock_s() + GRACE_MS / 1000, lambda: streams.ask(over, OPERATOR, _nothing))
-
-        streams.ask(how(stream=stream, fence=fence), OPERATOR, let_go)
+        if how is Cut:
+            over = End(stream=stream, fence=fence)
+            streams.schedule(streams.clock_s() + GRACE_MS / 1000, lambda: streams.ask(over, OPERATOR, _nothing))
+        streams.ask(how(stream=stream, fence=fence), OPERATOR, _nothing)
 
     def _count(self, code: str) -> None:
         outcomes = self._streams.outcomes

@@ -62,7 +62,10 @@ class OnTheAir(Protocol):
 
     stream: str
     fence: int | None
+    kept_at_s: float
 
+    @property
+    def position_s(self) -> float: ...
     def reconsider(self) -> None:
         """Who may broadcast has changed."""
 
@@ -156,6 +159,17 @@ class Streams:
         for view in views:
             view.listeners = self.listeners(view.id)
 
+    def broadcasts_of(self, stream: str) -> list[OnTheAir]:
+        """Those of a stream that come in here: one, or for a moment none or two."""
+        return list(self._local.get(stream, ()))
+
+    def all(self) -> list[OnTheAir]:
+        return [each for here in self._local.values() for each in here]
+
+    def kept_at_s(self) -> float:
+        """Since when at the latest every lease held here is known to be ours; now, where there is none."""
+        return min((each.kept_at_s for each in self.all()), default=self.clock_s())
+
     @property
     def broadcasters(self) -> int:
         return sum(map(len, self._local.values()))
@@ -186,12 +200,12 @@ class Streams:
         """What the bus told, and the poll tells again."""
         stream, what, fence = change.target, change.detail["what"], change.detail["fence"]
         if what in ("stopped", "deleted", "ended"):
-            for broadcast in self._broadcasts_of(stream):
+            for broadcast in self.broadcasts_of(stream):
                 if broadcast.fence is not None and broadcast.fence < fence:
                     broadcast.cut(Refusal("stopped"))
             self.end(stream, fence)
         if what == "publishers":
-            for broadcast in self._broadcasts_of(stream):
+            for broadcast in self.broadcasts_of(stream):
                 broadcast.reconsider()
         if what == "deleted":
             for watcher in list(self._watchers.get(stream, ())):
@@ -205,9 +219,6 @@ class Streams:
         if line is not None and line.fence < fence:
             del self.lines[stream]
         self.broadcasts.end(stream, fence)
-
-    def _broadcasts_of(self, stream: str) -> list[OnTheAir]:
-        return list(self._local.get(stream, ()))
 
     def tell(self, stream: str) -> None:
         """Something about it has changed: tell those who watch it, at most once a second."""

@@ -122,7 +122,7 @@ class _OnStream(Connection):
             self.outbox.put(frame)
 
     def stream_deleted(self) -> None:
-        self.close(4403, "stopped")
+        """The broadcast, if this is one, is cut by its fence."""
 
     def _leave(self) -> None:
         super()._leave()
@@ -145,6 +145,10 @@ class Listening(_OnStream):
     @property
     def congested(self) -> bool:
         return self.outbox.congested
+
+    def stream_deleted(self) -> None:
+        # Told twice, by the bus and by the poll: there may be another stream of this id by then.
+        self._ask()
 
     def over(self) -> None:
         """The socket outlives the broadcast, and gets the next."""
@@ -173,7 +177,7 @@ class Listening(_OnStream):
                 return
             if isinstance(outcome, Refusal):
                 if outcome.status in (401, 403, 404):
-                    self.close(4403, "forbidden")
+                    self.close(4403, "stopped" if outcome.code == "not_found" else "forbidden")
                 else:
                     self.close(1013, "overloaded")
             elif self._tuned is None:
