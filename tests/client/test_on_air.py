@@ -185,7 +185,7 @@ async def test_ffplay_plays_and_ends_with_the_broadcast(server: ServerProcess, s
 @pytest.mark.parametrize(
     ("words", "said", "status"),
     [
-        (("broadcast", "radio", "README.md"), "This is not Ogg Opus: there is no Ogg Opus in it.", 1),
+        (("broadcast", "radio", "README.md"), "It can't be sent: this is not Ogg: it does not begin with a page.", 1),
         (("broadcast", "radio", "nowhere.opus"), "nowhere.opus can't be read: No such file", 1),
         (("broadcast", "nowhere", "FILE"), "There is no such stream, or it is not for you. (not_found)", 1),
         (("broadcast", "radio", "FILE"), "You may not do this on this stream. (forbidden)", 1),

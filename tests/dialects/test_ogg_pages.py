@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import example, given
@@ -126,6 +127,15 @@ class TestWhatIsNotOgg:
         pages = Pages()
         with pytest.raises(NotOggOpus, match="not Ogg"):
             fed(pages, [garbage] * (2 * DEBT_BYTES_MAX // len(garbage)))
+
+    @pytest.mark.parametrize("data", [b"ID3\x04", b"O", b"Ogg", b"OggS", b"OggS\x00", b"OggT", b"OggS\x01", b"\0"])
+    def test_is_refused_with_its_first_byte_where_that_must_be_a_pages(self, data: bytes) -> None:
+        for cut in range(len(data) + 1):
+            pages, is_refused = Pages(from_start=True), not CAPTURE.startswith(data)
+            with pytest.raises(NotOggOpus, match="begin") if is_refused else nullcontext():
+                fed(pages, [data[:cut], data[cut:]])
+        pages = Pages(from_start=True)
+        assert pages.feed(joined(link(1))[:100]) + pages.feed(b"lost" + joined(link(1))) != []
 
     def test_costs_no_more_the_worse_it_is(self) -> None:
         """Each 27 bytes promise a page of 60 KiB: searched without a bound, a megabyte would take seconds."""

@@ -48,7 +48,7 @@ class Repaged:
     """Bytes in, blocks out. `serial` is that of the first link; the ones after it count on."""
 
     def __init__(self, serial: int) -> None:
-        self._pages = Pages()
+        self._pages = Pages(from_start=True)
         self._stream = OpusStream(header_bytes_max=HEADER_BYTES_MAX)
         self._serial = serial - 1
         self._sequence = 0

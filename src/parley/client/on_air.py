@@ -143,7 +143,7 @@ def _ended(run: Callable[[], Any], source_name: str) -> int:
     except SourceFailed as error:
         return _complain(clean_line(str(error)), 1)
     except NotOggOpus as error:
-        return _complain(f"This is not Ogg Opus: {error}. With ffmpeg, --input FILE sends anything.", 1)
+        return _complain(f"It can't be sent: {error}. With ffmpeg, --input FILE sends anything.", 1)
     except Refused as error:
         said = _WORDS.get(error.code)
         return _complain(in_words(error) if said is None else f"{said} ({clean_line(error.code)})", 1)

@@ -88,10 +88,14 @@ def checksum(page: bytes) -> bytes:
 
 
 class Pages:
-    """Bytes in, whole pages out, however they are cut. `lost_bytes` were no part of a page."""
+    """Bytes in, whole pages out, however they are cut. `lost_bytes` were no part of a page.
 
-    def __init__(self) -> None:
+    `from_start`: the first byte is to be that of a page, and what is something else is refused with it.
+    """
+
+    def __init__(self, *, from_start: bool = False) -> None:
         self.lost_bytes = 0
+        self._must_begin = from_start
         self._held = bytearray()
         self._debt_bytes = 0
 
@@ -107,6 +111,11 @@ class Pages:
         """
         held = self._held
         held += data
+        if self._must_begin:
+            if not held.startswith(CAPTURE[: len(held)]):
+                held.clear()
+                raise NotOggOpus("this is not Ogg: it does not begin with a page")
+            self._must_begin = len(held) < len(CAPTURE)
         found: list[Page] = []
         at, end = 0, len(held)
         while True:

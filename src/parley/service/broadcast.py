@@ -39,7 +39,7 @@ class Broadcast:
         self._streams = streams
         self._said = said
         self._over = False
-        self._pages = Pages()
+        self._pages = Pages(from_start=True)
         self._opus = OpusStream()
         self._line: Line | None = None
         self._begun_s: float | None = None
