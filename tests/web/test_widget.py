@@ -1,9 +1,13 @@
 """The widget on a page of another origin, under that page's strict policy, and what it costs."""
 
+import json
+import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+import jwt
 import pytest
 from playwright.async_api import Browser, Page, Response, expect
 
@@ -17,6 +21,16 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobil
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 KEPT = "JSON.stringify({ ...localStorage, ...sessionStorage, cookie: document.cookie })"
 WEIGHT_MAX = 30 * 1024
+#: What the host's page is told is written where a test can wait for it: its policy allows no `eval`.
+LISTEN = """(names) => {
+  const heard = [];
+  for (const name of names) parley.on(name, (value) => {
+    heard.push(`${name} ${value ?? null}`);
+    document.documentElement.dataset.heard = heard.join(", ");
+  });
+}"""
+
+SECRET = "a secret of the shop's, 32 bytes and more"
 
 OpenShop = Callable[..., Awaitable[Visitor]]
 
@@ -29,7 +43,11 @@ def shop() -> Iterator[Shop]:
 
 @pytest.fixture(scope="module")
 def server(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    secret = tmp_path_factory.mktemp("issuer") / "secret"
+    secret.write_text(SECRET)
+    issuer = {"name": "shop", "issuer": "https://shop.example", "audience": "parley", "use": "identity"}
     settings: dict[str, Any] = {
+        "auth__issuers": json.dumps([{**issuer, "secret_file": str(secret), "default_kid": "shop-1"}]),
         "limits__conversations_per_min": 0,
         "limits__guest_messages_per_s": 0,
         "widget_origins": shop.url,
@@ -71,6 +89,14 @@ async def open_shop(browser: Browser, server: ServerProcess, shop: Shop) -> Asyn
     assert faults == []
 
 
+def identity(**claims: Any) -> str:
+    """What the shop's back end says of its customer, by a library that is not ours."""
+    now_s = int(time.time())
+    said = {"sub": "customer-7", "name": "Vi Vouched", "email": "vi@shop.example", "exp": now_s + 60, **claims}
+    payload = {"iss": "https://shop.example", "aud": "parley", "iat": now_s, **said}
+    return jwt.encode(payload, SECRET, "HS256", headers={"kid": "shop-1"})
+
+
 async def test_before_it_is_opened_there_is_one_request_and_nothing_kept(
     open_shop: OpenShop, server: ServerProcess
 ) -> None:
@@ -101,8 +127,87 @@ async def test_opened_it_weighs_under_30_kib_and_sets_no_cookie(open_shop: OpenS
     ours = [one for one in answers if one.url.startswith(server.url)]
     weights = {urlsplit(one.url).path: (await one.request.sizes())["responseBodySize"] for one in ours}
     assert len(weights) > 10
+    print(f"{sum(weights.values()) / 1024:.1f} KiB in {len(weights)} answers")
     assert sum(weights.values()) < WEIGHT_MAX, weights
+    frame = visitor.page.frames[1]
+    assert frame.url.startswith(f"{server.url}/widget")
+    assert await frame.evaluate(KEPT) == '{"cookie":""}', "opened, and nothing said"
+    await visitor.say("Hello")
+    await visitor.sees("Hello")
+    kept = json.loads(await frame.evaluate(KEPT))
+    assert set(kept) == {"cookie", "parley.guest", "parley.visit"}
+    assert kept["cookie"] == ""
+    assert await visitor.page.evaluate(KEPT) == '{"cookie":""}', "the host's page keeps nothing"
     assert await visitor.page.context.cookies() == []
+
+
+async def test_a_site_says_who_its_visitor_is_and_the_agent_sees_it_verified(
+    open_shop: OpenShop, server: ServerProcess
+) -> None:
+    visitor = await open_shop()
+    page = visitor.page
+    await page.evaluate(LISTEN, ["open", "close", "start", "identify"])
+    await page.evaluate("(jwt) => { parley.identify(jwt); parley.open(); }", identity())
+    async with native(server, server.login("agent")) as agent:
+        await agent.call("room.subscribe", room="queue")
+        await visitor.say("It is me")
+        room = (await agent.event("conversation.queued", "queue"))["data"]["conversation"]["id"]
+        shown = (await agent.call("conversation.get", conversation=room))["conversation"]["visitor"]
+        assert shown["verified"] is True
+        assert (shown["name"], shown["email"]) == ("Vi Vouched", "vi@shop.example")
+        await visitor.sees("It is me")
+        await expect(visitor.frame.get_by_label("Email")).to_have_count(0)  # the site has said it
+        await page.evaluate("parley.close()")
+        await expect(page.locator("iframe")).to_be_hidden()
+        # Of identify and start neither has to be first.
+        await expect(page.locator("html")).to_have_attribute("data-heard", re.compile("open .* close null$"))
+        heard = await page.locator("html").get_attribute("data-heard")
+        assert heard in (
+            f"open null, identify null, start {room}, close null",
+            f"open null, start {room}, identify null, close null",
+        )
+        # Another customer signs in at the same browser: the conversation is not theirs to read.
+        await page.evaluate("(jwt) => { parley.open(); parley.identify(jwt); }", identity(sub="customer-8", name="Bo"))
+        await expect(visitor.log.locator("article")).to_have_count(0)
+        await visitor.say("And I am another")
+        await visitor.sees("And I am another")
+        found = (await agent.call("conversation.list", visitor="shop:customer-8"))["conversations"]
+        assert [one["visitor"]["name"] for one in found] == ["Bo"]
+
+
+async def test_identified_later_the_history_is_kept_and_a_refused_word_keeps_nobody_out(
+    open_shop: OpenShop, server: ServerProcess
+) -> None:
+    visitor = await open_shop()
+    page = visitor.page
+    await page.evaluate(LISTEN, ["identify"])
+    await page.evaluate("(jwt) => parley.identify(jwt)", identity(exp=int(time.time()) - 600))
+    await visitor.open()
+    await visitor.say("Let me in")
+    await visitor.sees("Let me in")
+    heard = expect(page.locator("html"))
+    await heard.to_have_attribute("data-heard", "identify token_expired")
+    await page.evaluate("(jwt) => parley.identify(jwt)", identity(sub="customer-9"))
+    await heard.to_have_attribute("data-heard", "identify token_expired, identify null")
+    await visitor.sees("Let me in")
+    async with native(server, server.login("agent")) as agent:
+        found = (await agent.call("conversation.list", visitor="shop:customer-9"))["conversations"]
+        assert [one["visitor"]["verified"] for one in found] == [True]
+
+
+async def test_the_line_of_a_site_says_how_it_looks(open_shop: OpenShop) -> None:
+    visitor = await open_shop(
+        'data-accent="#8a3b1e" data-position="start" data-title="Tea" data-greeting="Welcome in" data-theme="dark"'
+    )
+    launcher = visitor.page.get_by_role("button", name="Open the chat")
+    assert await launcher.evaluate("(one) => getComputedStyle(one).backgroundColor") == "rgb(138, 59, 30)"
+    await visitor.open()
+    await expect(visitor.frame.get_by_role("heading")).to_have_text("Tea")
+    await expect(visitor.log).to_contain_text("Welcome in")
+    assert await visitor.frame.locator("html").evaluate("(one) => getComputedStyle(one).colorScheme") == "dark"
+    box = await visitor.page.locator("iframe").bounding_box()
+    assert box is not None
+    assert box["x"] < 100
 
 
 async def test_a_visitor_begins_is_answered_reloads_and_sees_all_once(
@@ -197,6 +302,9 @@ async def test_while_it_is_closed_the_launcher_counts_and_escape_gives_the_focus
         await expect(visitor.composer).to_be_focused()
         await agent.call("conversation.block", conversation=room, reason="spam")
         await expect(visitor.status).to_contain_text("was ended")
+        await visitor.say("Then I begin anew")
+        await visitor.sees("Then I begin anew")
+        assert await visitor.texts() == ["Then I begin anew"]
 
 
 async def test_what_was_not_sent_stays_and_can_be_tried_again(open_shop: OpenShop) -> None:

@@ -161,7 +161,7 @@ function drawAside() {
   const { conversation } = visit;
   let kind = "";
   if (conversation?.status === "closed") kind = conversation.rating ? "thanks" : "rate";
-  else if (conversation && !visit.isAsked && !visit.identity) kind = "who";
+  else if (conversation && !visit.isAsked && !visit.identity && !conversation.visitor.verified) kind = "who";
   if (kind === asideKind) return;
   asideKind = kind;
   if (kind === "rate") fill(aside, rating());
@@ -207,6 +207,7 @@ function introduction() {
 visit.on("changed", draw);
 visit.on("over", (why) => (over = why));
 visit.on("started", (id) => tell("start", id));
+visit.on("identified", (code) => tell("identify", code));
 visit.on("typing", (name) => void (typing.textContent = name ? put(words.typing, name) : ""));
 visit.on("message", (message) => {
   if (isOpen) visit.read();

@@ -12,9 +12,10 @@ import { Parley, ParleyError, localStore, randomId } from "../parley.js";
  * @typedef {import("../parley.js").Message} Message
  * @typedef {{client_id: string, text: string, code?: string}} Unsent
  * @typedef {{id: string, status: "queued"|"open"|"closed", assignee_name: string|null, position?: number|null,
- *   rating: number|null, preview?: boolean, visitor: {subject: string}}} Conversation
+ *   rating: number|null, preview?: boolean, visitor: {subject: string, verified: boolean}}} Conversation
  * @typedef {{room?: string, isAsked?: boolean, draft?: string, unsent?: Unsent[]}} Kept
- * @typedef {{changed: null, message: Message, started: string, typing: string|null, over: "over"|"ended"}} VisitEvents
+ * @typedef {{changed: null, message: Message, started: string, typing: string|null, over: "over"|"ended",
+ *   identified: string|null}} VisitEvents `identified` has the refusal's code, null where an issuer's word was taken
  */
 
 const SESSION = "parley.guest";
@@ -35,7 +36,7 @@ export class Visit extends Emitter {
   #page;
   #department;
   #store = localStore(SESSION);
-  #parley = new Parley({ store: this.#store, session: SESSION });
+  #parley = this.#client();
   #keeping = localStore(KEPT);
   /** @type {Kept} */
   #kept = {};
@@ -55,15 +56,22 @@ export class Visit extends Emitter {
     } catch {
       // Not ours, or half written: begin anew.
     }
-    this.#parley.on("state", ({ name, reason }) => {
+    addEventListener("online", () => this.#parley.nudge());
+    document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.#parley.nudge());
+  }
+
+  /** One for each conversation: a client keeps its token, and follows its room, for as long as it lives. */
+  #client() {
+    const parley = new Parley({ store: this.#store, session: SESSION });
+    parley.on("state", ({ name, reason }) => {
+      if (parley !== this.#parley) return; // An earlier conversation's.
       this.isLive = name === "live" || name === "idle" || name === "connecting";
       // Ended by the server, or nothing left to renew with: in both cases this conversation cannot go on here.
       if (name === "ended" && reason !== "left" && reason !== "replaced") this.#forget("ended");
       else if (name === "held") this.#forget("over");
       else this.emit("changed", null);
     });
-    addEventListener("online", () => this.#parley.nudge());
-    document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.#parley.nudge());
+    return parley;
   }
 
   get unsent() {
@@ -138,7 +146,22 @@ export class Visit extends Emitter {
   /** @param {string} jwt */
   async identify(jwt) {
     this.identity = jwt;
-    if (this.#kept.room && this.#parley.state.name === "live") await this.#call("conversation.identify", { identity: jwt });
+    this.emit("changed", null);
+    if (this.#kept.room && this.#parley.state.name === "live") await this.#vouch();
+  }
+
+  async #vouch() {
+    try {
+      this.#know((await this.#call("conversation.identify", { identity: this.identity })).conversation);
+      this.emit("identified", null);
+    } catch (error) {
+      const { code } = /** @type {ParleyError} */ (error);
+      this.emit("identified", code);
+      // Somebody else sits at this browser now: what was said before is not theirs to read.
+      if (code === "conflict") this.#forget("over");
+      else this.identity = null;
+      this.emit("changed", null);
+    }
   }
 
   read() {
@@ -165,7 +188,7 @@ export class Visit extends Emitter {
     }
   }
 
-  /** @param {Unsent} first */
+  /** @param {Unsent} first @returns {Promise<void>} */
   async #start(first) {
     const body = { message: first.text, page: this.#page, department: this.#department, identity: this.identity };
     const response = await fetch("/conversations", {
@@ -175,9 +198,17 @@ export class Visit extends Emitter {
     }).catch((error) => {
       throw new ParleyError("connection_lost", 0, String(error));
     });
-    if (!response.ok) throw await fromHttp(response);
+    if (!response.ok) {
+      const error = await fromHttp(response);
+      if (!this.identity || error.status !== 401) throw error;
+      // An identity that ran out while the page stood open is no reason not to answer: they begin as anybody does.
+      this.identity = null;
+      this.emit("identified", error.code);
+      return this.#start(first);
+    }
     const { conversation, refresh_token: refresh } = await response.json();
     await this.#store.set(refresh);
+    if (this.identity) this.emit("identified", null);
     this.drop(first.client_id);
     this.#keep({ room: conversation.id });
     this.#know(conversation);
@@ -206,6 +237,7 @@ export class Visit extends Emitter {
 
   async #look() {
     this.#know((await this.#call("conversation.get", {})).conversation);
+    if (this.identity && !this.conversation?.visitor.verified) await this.#vouch();
   }
 
   /** @param {Conversation} conversation */
@@ -252,11 +284,15 @@ export class Visit extends Emitter {
     this.#kept = { draft: this.draft, unsent: this.unsent };
     this.#save();
     void this.#store.remove();
+    this.#typers.clear();
     this.conversation = null;
     this.messages.clear();
     this.emit("over", why);
     // The next message begins anew.
-    if (this.#parley.state.name !== "ended") this.#parley.disconnect();
+    const before = this.#parley;
+    this.#parley = this.#client();
+    this.isLive = true;
+    if (before.state.name !== "ended") before.disconnect();
     for (const one of this.unsent) one.code = why;
     this.emit("changed", null);
   }

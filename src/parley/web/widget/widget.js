@@ -4,7 +4,7 @@
  *
  * Attributes: `data-accent`, `data-position` (`start`), `data-title`, `data-greeting`, `data-department`, `data-lang`,
  * `data-theme` (`light`, `dark`). For scripts: `window.parley` with `open()`, `close()`, `identify(jwt)`, `on(name, listener)`;
- * names are `open`, `close`, `unread` (a number), `start` (the conversation's id).
+ * names are `open`, `close`, `unread` (a number), `start` (the conversation's id), `identify` (null, or why it was refused).
  */
 
 (() => {
@@ -131,8 +131,8 @@
     } else if (data.parley === "unread") {
       draw(data.value);
       emit("unread", data.value);
-    } else if (data.parley === "start") {
-      emit("start", data.value);
+    } else if (data.parley === "start" || data.parley === "identify") {
+      emit(data.parley, data.value);
     }
   });
 
