@@ -79,5 +79,7 @@ def welcome(url: str, shop: str) -> str:
         f"\n  The chat is at {url}/ : open it in two tabs.\n"
         f"  Sign in as {names}; each has its own name as password.\n"
         f"  A shop with the widget on it is at {shop}/ : open its chat, and answer at {url}/agent as agent.\n"
-        f"  In a terminal: parley chat {ROOM} --url {url} --user ada\n\n"
+        f"  In a terminal: parley chat {ROOM} --url {url} --user ada\n"
+        f"  On the air: parley broadcast {STREAM} --input SONG --url {url} --user {STREAM_OWNER}\n"
+        f"  It is heard at {url}/listen/{STREAM} ; a microphone, or a tab's sound: {url}/broadcast/{STREAM}\n\n"
     )
