@@ -11,7 +11,7 @@ import httpx2
 import jwt
 import pytest
 
-import parley.server
+import parley.server.node
 from parley.store import keyring
 from tests.beside import parley as parley_beside
 from tests.here import DOORS, HereServer, serving, until
@@ -97,7 +97,7 @@ class TestARunningServer:
     async def test_a_hangup_rereads_the_keys_at_once(
         self, server: HereServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(parley.server, "KEYS_LOOKED_AT_S", 3600)
+        monkeypatch.setattr(parley.server.node, "KEYS_LOOKED_AT_S", 3600)
         await asyncio.sleep(0.6)  # the look that was due with the old interval is over: only the signal is left
         server.server.obey_signals()
         try:

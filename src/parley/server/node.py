@@ -1,4 +1,4 @@
-"""Where the parts meet: one process that serves one port, from its settings to its last commit.
+"""One node: every part of it, and its life from its settings to its last commit.
 
 Builds every part and hands each what it needs; decides nothing that a part could decide.
 """
@@ -13,17 +13,17 @@ import random
 import secrets
 import signal
 import socket
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
-import uvloop
 
 from parley import __version__, logs
-from parley.config import Settings, SettingsError
+from parley.config import Settings
 from parley.config.issuers import KeyFile, trusted_issuer
 from parley.delivery.broadcast import Broadcasts
 from parley.delivery.bus import LocalBus, of_room
@@ -47,6 +47,7 @@ from parley.domain.replay import Missing
 from parley.domain.revocation import InForce
 from parley.domain.streams import Restarted
 from parley.metrics import Metrics
+from parley.server.workers import reuse_port
 from parley.service.admission import Admission
 from parley.service.door import Door
 from parley.service.helpdesk import Helpdesk
@@ -95,46 +96,21 @@ log = logging.getLogger(__name__)
 
 #: How long a drain may take; the orchestrator's patience is 10 s.
 DRAIN_S: Final = 6
-#: Measured: with CPython's default of 5 ms a busy writing thread adds up to 11 ms to a turn of the loop.
-SWITCH_INTERVAL_S: Final = 0.0005
 KEYS_LOOKED_AT_S: Final = 0.5
+#: Connections that wait to be accepted.
+BACKLOG: Final = 2048
 #: How the ids of conversations begin.
 CONVERSATIONS: Final = "c-"
 #: What is counted under its own name; others are whatever a client calls them.
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-def serve(settings: Settings, *, demo: bool = False) -> int:
-    """Serve until SIGTERM or SIGINT; the exit status. Raises: what a part raises that cannot start."""
-    if settings.workers > 1:
-        raise SettingsError("More than one worker is not in this version: leave it out.")
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a node is given that is one of several workers: their port, and where it listens for the others."""
 
-    async def run() -> int:
-        from parley.demo.shop import Shop
-
-        shop = Shop(settings.port) if demo else None
-        server = Server(settings if shop is None else shop.framing(settings))
-        server.obey_signals()
-        serving = asyncio.ensure_future(server.run(demo=demo))
-        ready = asyncio.ensure_future(server.ready.wait())
-        await asyncio.wait((serving, ready), return_when=asyncio.FIRST_COMPLETED)
-        if server.ready.is_set():
-            if shop is not None:
-                from parley.demo.furnishing import welcome
-
-                await shop.open(settings.public_url or server.url)
-                sys.stderr.write(welcome(server.url, shop.url))
-            sys.stdout.write(f"{server.url}\n")
-            sys.stdout.flush()
-        ready.cancel()
-        try:
-            return await serving
-        finally:
-            if shop is not None:
-                await shop.close()
-
-    return uvloop.run(run())
+    port: int
+    socket_path: Path
 
 
 class Clock:
@@ -156,8 +132,14 @@ class Clock:
 class Server:
     """One node. `run` is its whole life; `ready` is set once it accepts connections at `url`."""
 
-    def __init__(self, settings: Settings, clock: Callable[[asyncio.AbstractEventLoop], Clock] = Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[asyncio.AbstractEventLoop], Clock] = Clock,
+        beside: Beside | None = None,
+    ) -> None:
         self._settings = settings
+        self._beside = beside
         self._clock_of = clock
         self._port = settings.port
         self.ready = asyncio.Event()
@@ -173,7 +155,7 @@ class Server:
         settings = self._settings
         loop = asyncio.get_running_loop()
         self.clock = clock = self._clock_of(loop)
-        listener = _listen(settings.host, settings.port)
+        listener = _listen(settings.host, settings.port, self._beside)
         self._port = listener.getsockname()[1]
         self.store = store = open_store(
             settings.store_url,
@@ -212,7 +194,7 @@ class Server:
             following = loop.create_task(_follow(keys, self.issuers))
             gc.collect()
             gc.freeze()  # what is here now stays: keep the collector from walking it again and again
-            await server.serve(sockets=[listener])
+            await server.serve(sockets=[listener, *self._inside()])
             following.cancel()
             watch.stop()
             self.queue.stop()
@@ -224,6 +206,15 @@ class Server:
             listener.close()
             await asyncio.to_thread(store.close, DRAIN_S)
         return 0
+
+    def _inside(self) -> list[socket.socket]:
+        """Where the other workers reach this one."""
+        if self._beside is None:
+            return []
+        inside = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        inside.bind(str(self._beside.socket_path))
+        inside.listen(BACKLOG)
+        return [inside]
 
     def _bus(self, store: Store) -> LocalBus | RedisBus:
         url = self._settings.bus_url
@@ -613,13 +604,18 @@ def _keyring(settings: Settings, clock: Clock) -> Keyring:
     )
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host.strip("[]"), port), family=family, backlog=2048)
+def _listen(host: str, port: int, beside: Beside | None) -> socket.socket:
+    listener = reuse_port(host, beside.port) if beside is not None else _bound(host, port)
+    listener.listen(BACKLOG)
     # Those accepted inherit it. uvloop sets it itself, asyncio's own loop does not: a head and its body are two
     # segments, and the second would wait 40 ms for the first to be acknowledged.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG)
 
 
 def _shown(host: str) -> str:

@@ -1,0 +1,114 @@
+"""`parley serve --workers N`: several processes on one port, each started anew when it dies, all drained together."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.here import until
+from tests.servers import ValkeyServer
+from tests.serving import ROOT, NativeClient, ServerProcess, native
+
+pytestmark = pytest.mark.anyio
+
+
+def children(pid: int) -> set[int]:
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+class Workers(ServerProcess):
+    @property
+    def pids(self) -> set[int]:
+        assert self.process is not None
+        return children(self.process.pid)
+
+
+@pytest.fixture
+async def server(tmp_path: Path, postgres_url: str, valkey: ValkeyServer) -> AsyncIterator[Workers]:
+    with Workers(tmp_path / "data", "--workers", "2", database_url=postgres_url, bus_url=valkey.url) as server:
+        yield server
+
+
+async def sockets_on_each(server: Workers, stack: AsyncExitStack) -> dict[int, NativeClient]:
+    """A client on each worker, by the process that has its socket."""
+    found: dict[int, NativeClient] = {}
+    while len(found) < 2:
+        client = await stack.enter_async_context(native(server, server.token(f"u{len(found)}")))
+        port = client.socket.local_address[1]
+        found.setdefault(holder(port, server.pids), client)
+    return found
+
+
+def holder(port: int, pids: set[int]) -> int:
+    """Which process has the other end of the connection from `port`."""
+    wanted = f":{port:04X}"
+    inode = next(
+        line.split()[9]
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+        if line.split()[2].endswith(wanted) and line.split()[9] != "0"
+    )
+    for pid in pids:
+        for fd in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                if os.readlink(fd) == f"socket:[{inode}]":
+                    return pid
+            except FileNotFoundError:
+                continue
+    raise AssertionError("nobody has it")
+
+
+async def test_all_serve_one_that_dies_is_replaced_and_sigterm_drains_all_of_them(server: Workers) -> None:
+    async with AsyncExitStack() as stack:
+        clients = await sockets_on_each(server, stack)
+        (dying, dead), (living, client) = clients.items()
+        await dead.call("room.create", room="lobby", visibility="public")
+        await client.call("room.subscribe", room="lobby")
+        await dead.call("message.send", room="lobby", text="from over there")
+        await client.event("message.created")
+
+        os.kill(dying, signal.SIGKILL)
+        await asyncio.wait_for(dead.socket.wait_closed(), 5)
+        await client.call("room.create", room="attic")
+        await until(lambda: len(server.pids - {dying}) == 2)
+        assert living in server.pids
+
+        pids = server.pids
+        assert await asyncio.to_thread(server.stop, patience_s=10) == 0
+        assert await client.closed() == (1012, "restarting")
+        assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+async def test_workers_do_not_outlive_their_parent(server: Workers) -> None:
+    pids = server.pids
+    server.kill()
+    await until(lambda: not [pid for pid in pids if Path(f"/proc/{pid}/exe").exists() and is_running(pid)])
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_workers_that_cannot_serve_are_refused_in_one_line(tmp_path: Path) -> None:
+    urls = {"PARLEY_BUS_URL": "redis://127.0.0.1:1", "PARLEY_DATABASE_URL": "postgresql://p@127.0.0.1:1/p"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "parley", "serve", "--port", "0", "--workers", "2", "--data", str(tmp_path / "data")],
+        env={**os.environ, **urls},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert "parley: " in ended.stderr
+    assert "Traceback" not in ended.stderr
