@@ -146,7 +146,8 @@ class Workers:
             self._ready.discard(pid)
             status = os.waitstatus_to_exitcode(how)
             if self._stops_at_s is not None:
-                self._status = self._status or abs(status)
+                if was_ready:  # one that was still starting had nothing to drain
+                    self._status = self._status or abs(status)
                 continue
             if not was_ready and not self._has_said:
                 # It could not start at all, and neither will another.
