@@ -136,7 +136,7 @@ class GraphqlClient(NativeClient):
         if root is None or root.kind == "subscription":
             noun, _, verb = method.partition(".")
             return _result(await self.operation(f"mutation {{ {camel(verb)}{noun.capitalize()} }}"), None)
-        document, variables = _document(root, params)
+        document, variables = document_of(root, params)
         return _result(await self.operation(document, **variables), root)
 
     async def _subscribe(self, room: str, after: int | None = None, epoch: str | None = None) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def selection(kind: Any) -> str:
     return " {" + " ".join(name + selection(field.type) for name, field in named.fields.items()) + "}"
 
 
-def _document(root: Root, params: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def document_of(root: Root, params: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     parent = schema().query_type if root.kind == "query" else schema().mutation_type
     assert parent is not None
     field = parent.fields[root.name]

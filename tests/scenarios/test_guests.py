@@ -5,6 +5,7 @@ the answers for what exists and for what is made up are the same, to the letter.
 """
 
 import itertools
+import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,12 @@ import httpx2
 import msgspec
 import pytest
 
-from parley.domain import accounts, rooms
+from parley.dialects.graphql_schema import ROOTS
+from parley.domain import accounts, departments, replies, rooms
 from parley.domain.commands import COMMANDS, Command
 from parley.domain.principal import OPERATOR
 from parley.service.passwords import hash_password
+from tests.graphql_client import document_of
 from tests.here import DOORS, HereServer, serving
 from tests.serving import CommandRefused, NativeClient
 
@@ -25,6 +28,8 @@ pytestmark = pytest.mark.anyio
 
 #: Parameters that name a thing of the contract's list: anything but one's own does not exist.
 NAMES = ("room", "message", "conversation", "stream", "subject", "session", "token_id")
+#: Parameters that name something else, which no guest may do anything with: that it may not is all it learns.
+BESIDES = ("account", "agent", "department", "reply", "webhook", "delivery")
 MADE_UP = "c-00000000-0000-7000-8000-000000000000"
 
 
@@ -72,13 +77,13 @@ def plain(row: Command) -> dict[str, Any]:
 
 def named(row: Command, things: Things) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """For each parameter that names something: the command with everything that it could name, real and made up."""
-    for name in NAMES:
+    for name in (*NAMES, *BESIDES):
         if name in fields(row):
             rest = plain(row)
             for other in NAMES:
                 if other in rest and other != name:
                     rest[other] = things.own.get(other, "x")
-            yield name, [{**rest, name: value} for value in (*things.others[name], MADE_UP)]
+            yield name, [{**rest, name: value} for value in (*things.others.get(name, ()), MADE_UP)]
 
 
 #: One after the other with different tokens they would be told apart by the rate, and end the connection.
@@ -119,19 +124,31 @@ async def furnished(server: HereServer) -> tuple[dict[str, Any], Things]:
             said.append(
                 (await http.post(f"{server.url}/rpc", json=call, headers=headers)).json()["result"]["message"]["id"]
             )
+        made = [
+            {"jsonrpc": "2.0", "id": id, "method": "stream.create", "params": {"stream": id, "visibility": visibility}}
+            for id, visibility in (("radio", "public"), ("crew", "members"))
+        ]
+        streams = (await http.post(f"{server.url}/rpc", json=made, headers=headers)).json()
+        assert all("result" in one for one in streams), streams
         describe = {"jsonrpc": "2.0", "id": 1, "method": "session.describe"}
         session = (await http.post(f"{server.url}/rpc", json=describe, headers=headers)).json()["result"]["session"]
-    all_rooms = [theirs, f"{theirs}.notes", f"{mine}.notes", "queue", "hall", "den"]
+    department: Any = store.execute(departments.Create(name="Sales"), OPERATOR).reply["department"]
+    reply: Any = store.execute(replies.Create(shortcut="hi", text="secret"), OPERATOR).reply["reply"]
+    all_rooms = [theirs, f"{theirs}.notes", f"{mine}.notes", "queue", "hall", "den", "s-radio", "s-crew"]
     return own, Things(
         own={"room": mine, "conversation": mine, "subject": own["conversation"]["visitor"]["subject"]},
         others={
             "room": all_rooms,
             "conversation": all_rooms,
             "message": said,
-            "stream": ["radio"],
+            "stream": ["radio", "crew"],
             "subject": [ava, other["conversation"]["visitor"]["subject"], "operator"],
             "session": [session],
             "token_id": [session],
+            "account": [ava, "ava"],
+            "agent": [ava, "ava"],
+            "department": [department.id, "Sales"],
+            "reply": [reply.id],
         },
     )
 
@@ -159,11 +176,10 @@ async def test_it_gets_nothing_but_its_own_and_learns_of_nothing_else(server: He
                 answers = [await answer_to(client, name, variant) for variant in variants]
                 assert len(set(answers)) == 1, f"{name}({parameter}) tells what exists: {set(answers)}"
                 ((code, _, _),) = set(answers)
-                hidden = row.visitor or row.names is not None
-                if name in {"room.create", "stream.create"}:  # they choose an id, and name nothing
-                    assert code == "forbidden"
-                else:
-                    assert code == ("not_found" if hidden else "forbidden"), f"{name}({parameter}): {code}"
+                # Who makes a thing chooses an id, and names nothing.
+                makes = row.makes or name == "room.create"
+                names_others = parameter in NAMES and (row.visitor or row.names is not None) and not makes
+                assert code == ("not_found" if names_others else "forbidden"), f"{name}({parameter}): {code}"
                 tried.setdefault(name, set()).add(parameter)
             if not names_something and not row.visitor:
                 code, _, _ = await answer_to(client, name, plain(row))
@@ -228,3 +244,26 @@ async def test_over_rpc_it_is_the_same(tmp_path: Path) -> None:
                 got = (await http.post(f"{server.url}/rpc", json=batch, headers=headers)).json()
                 told = {msgspec.json.encode(one.get("error", one)) for one in got}
                 assert len(told) == 1, f"{name}({parameter}) tells what exists: {told}"
+
+
+async def test_over_graphql_by_http_it_is_the_same(tmp_path: Path) -> None:
+    """Every operation of the schema that a guest's token could be used for, with everything it could name."""
+    limits = {"limits__conversations_per_min": 0, "limits__guest_messages_per_s": 0}
+    async with serving(tmp_path / "data", **limits) as server, httpx2.AsyncClient() as http:
+        guest, things = await furnished(server)
+        headers = {"Authorization": f"Bearer {guest['access_token']}"}
+        tried = 0
+        for root in ROOTS.values():
+            if root.row is None or root.kind == "subscription" or root.row.name in NOT_TRIED:
+                continue
+            for parameter, variants in named(root.row, things):
+                told = set()
+                for variant in variants:
+                    document, variables = document_of(root, variant)
+                    asked = {"query": document, "variables": variables}
+                    answer = (await http.post(f"{server.url}/graphql", json=asked, headers=headers)).json()
+                    assert not any((answer.get("data") or {}).values()), f"{root.name}({parameter}) gave {answer}"
+                    told.add(json.dumps([[one["message"], one["extensions"]] for one in answer["errors"]]))
+                assert len(told) == 1, f"{root.name}({parameter}) tells what exists: {told}"
+                tried += 1
+        assert tried > 40
