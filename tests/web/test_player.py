@@ -24,6 +24,12 @@ __all__ = ["axe", "finds_nothing"]
 #: The promise to somebody who joins late.
 SOUND_WITHIN_S = 1.0
 
+#: A browser of the strict kind, whatever the test's own allows.
+SILENT_UNTIL_PRESSED = """
+  AudioContext.prototype.resume = () => new Promise(() => {});
+  Object.defineProperty(AudioContext.prototype, "state", { get: () => "suspended" });
+"""
+
 Open = Callable[..., Awaitable[Any]]
 
 
@@ -80,14 +86,21 @@ def make_stream(server: ServerProcess, stream: str, visibility: str = "public", 
 
 async def test_what_one_page_sends_is_what_others_hear(opened: Open, server: ServerProcess) -> None:
     make_stream(server, "heard")
-    early: Listener = await opened(Listener, "heard")
+    early, untouched = await asyncio.gather(
+        opened(Listener, "heard"), opened(Listener, "heard", script=SILENT_UNTIL_PRESSED)
+    )
     await early.shows("Off air")
+    await untouched.shows("Off air")
     await early.play.click()
     await expect(early.said).to_contain_text("starts by itself")
     ada: Broadcaster = await opened(Broadcaster, "heard")
     await ada.go()
     await early.shows("Live")
     await expect(early.card).to_contain_text("is on the air since")
+    # It waited, too, but its browser lets no sound begin that nobody pressed for.
+    await untouched.shows("On air")
+    await expect(untouched.play).to_be_visible()
+    await untouched.page.close()
     late: Listener = await opened(Listener, "heard")
     await late.shows("On air")
     assert await late.press_play() < SOUND_WITHIN_S
@@ -181,6 +194,41 @@ async def test_whoever_is_refused_or_stopped_is_told_why(opened: Open, server: S
     await ben.go_live.click()
     await expect(ben.page.get_by_role("alert")).to_contain_text("You may not broadcast here")
     await second.shows("On air")
+
+
+async def test_every_end_of_a_broadcast_is_told_in_words(opened: Open) -> None:
+    ends = {
+        "stalled": (4408, "No sound reached the server"),
+        "rate_limited": (4429, "faster than it can be heard"),
+        "not_ogg_opus": (4400, "could not read the sound"),
+        "revoked": (4403, "Your sign-in was ended"),
+    }
+    coming = list(ends.items())
+    ending: list[asyncio.Future[None]] = []
+
+    async def refuse(page: Page) -> None:
+        def between(socket: WebSocketRoute) -> None:
+            server = socket.connect_to_server()
+            reason, (code, _) = coming.pop(0)
+
+            async def end(_: str | bytes) -> None:
+                await server.close()
+                await socket.close(code=code, reason=reason)
+
+            # The server's first word is that the place is ours.
+            server.on_message(lambda message: ending.append(asyncio.ensure_future(end(message))))
+
+        await page.route_web_socket(re.compile("/publish$"), between)
+
+    ada: Broadcaster = await opened(Broadcaster, on_page=refuse)
+    await ada.choose_microphone()
+    for reason, (_, words) in ends.items():
+        await ada.go_live.click()
+        told = ada.page.locator(".sign-in" if reason == "revoked" else ".player-card > [role=alert]")
+        await expect(told).to_contain_text(words)
+    # Of the last one only a sign-in helps.
+    await ada.sign_in("ada")
+    await ada.shows("Off air")
 
 
 async def test_a_members_stream_asks_who_one_is_and_plays_in_every_browser(opened: Open, server: ServerProcess) -> None:
@@ -282,6 +330,7 @@ async def test_the_player_has_no_violation(
     await finds_nothing(ada.page, "a level")
     await ada.go_live.click()
     await ada.shows("On air")
+    # Nobody pressed play: where the browser lets it, it starts by itself.
     await listener.shows("Live")
     await finds_nothing(ada.page, "on the air")
     await finds_nothing(listener.page, "live")
