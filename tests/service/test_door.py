@@ -50,6 +50,7 @@ class Desk:
             self.present,
             messages=Buckets(rate, burst),
             guest_messages=Buckets(rate / 2, burst / 2),
+            guest_cases=Buckets(0, 0),
             conversations=Buckets(0, 0),
             prepare=self._prepare,
             clock_s=self.loop.clock_s,

@@ -48,6 +48,8 @@ class Command:
     `visitor`: also a guest, in its own conversation.
     `makes`: what it names need not exist: it makes it.
     `repeatable`: sending it twice does no more than sending it once.
+    `rate`: how often: messages · beginnings of conversations · case: what a guest does to its conversation, of which
+    every agent hears in the queue.
     """
 
     name: str
@@ -60,7 +62,7 @@ class Command:
     visitor: bool = False
     makes: bool = False
     repeatable: bool = True
-    rate: Literal["message", "conversation"] | None = None
+    rate: Literal["message", "conversation", "case"] | None = None
 
 
 def _about(
@@ -74,7 +76,8 @@ def _about(
     visitor: bool = False,
 ) -> Command:
     """A command about one conversation: a grant for its room is a grant for it."""
-    return Command(name, params, decide, kind, who, "conversation", action, visitor=visitor)
+    rate: Literal["case"] | None = "case" if visitor and kind == "write" else None
+    return Command(name, params, decide, kind, who, "conversation", action, visitor=visitor, rate=rate)
 
 
 _ROWS: Final = (

@@ -376,6 +376,7 @@ class Server:
             present,
             messages=Buckets(limits.messages_per_s, limits.messages_burst),
             guest_messages=Buckets(limits.guest_messages_per_s, limits.guest_messages_burst),
+            guest_cases=Buckets(limits.guest_messages_per_s, 4 * limits.guest_messages_burst),
             conversations=beginnings,
             prepare=prepare,
             clock_s=clock.monotonic_s,

@@ -50,6 +50,7 @@ class Door:
         *,
         messages: Buckets,
         guest_messages: Buckets,
+        guest_cases: Buckets,
         conversations: Buckets,
         prepare: Callable[[Params, Principal], Awaitable[Params]],
         clock_s: Callable[[], float],
@@ -64,6 +65,7 @@ class Door:
         self._present = present
         self._messages = messages
         self._guest_messages = guest_messages
+        self._guest_cases = guest_cases
         self._conversations = conversations
         self._previews = previews
         self._counted = counted
@@ -208,6 +210,8 @@ class Door:
     def _wait_s(self, row: Command, principal: Principal) -> float:
         if row.rate == "conversation":
             return self._conversations.take(principal.subject, self._clock_s())
+        if row.rate == "case":
+            return self._guest_cases.take(principal.subject, self._clock_s()) if principal.is_guest else 0.0
         buckets = self._guest_messages if principal.is_guest else self._messages
         return buckets.take(principal.subject, self._clock_s())
 
