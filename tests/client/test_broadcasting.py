@@ -184,7 +184,7 @@ async def test_a_network_that_fails_for_a_moment_is_a_gap_and_not_an_end(
             await listener.until(lambda: listener.heard_s > 0.3 and listener.described["live"])
             started_at = listener.described["started_at"]
             getattr(line, how.removesuffix("_one_way"))(**FAILURES[how])
-            await broadcast.until(lambda: broadcast.states.count("live") == 2)
+            await broadcast.until(lambda: broadcast.states.count("live") >= 2)
             heard_s = listener.heard_s
             await listener.until(lambda: listener.heard_s > heard_s + 0.3)
             assert not hearing.done()
@@ -291,7 +291,7 @@ async def test_a_token_is_renewed_on_the_air(tmp_path_factory: pytest.TempPathFa
         async with running(broadcast) as broadcasting, running(listener):
             await until(lambda: "live" in states, changed)
             async with asyncio.timeout(PATIENCE_S):
-                while len(tokens) < 4 or listener.heard_s < 2.5:
+                while len(tokens) < 4 or listener.heard_s < 2.3:
                     listener.changed.clear()
                     await listener.changed.wait()
                     tokens.add(await who.access(None))
