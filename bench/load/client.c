@@ -123,6 +123,14 @@ void client_send(client *c, const char *text, size_t n) {
   if (c->state != OVER) send_frame(c, 1, text, n);
 }
 
+void client_send_bytes(client *c, const char *data, size_t n) {
+  if (c->state == OVER) return;
+  if (c->role->method) append(&c->out, data, n);
+  else send_frame(c, 2, data, n);
+}
+
+void client_deafen(client *c) { epoll_ctl(epoll_fd, EPOLL_CTL_DEL, c->fd, NULL); }
+
 void client_ping(client *c) {
   if (c->state != OVER) send_frame(c, 9, "", 0);
 }
@@ -172,9 +180,11 @@ static void ask_upgrade(client *c) {
   char head[32768], part[16384];
   expand(part, sizeof part, c->role->path, c, 0, 0);
   size_t n = (size_t)snprintf(head, sizeof head,
-                              "GET %s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                              "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n",
-                              part, host, port);
+                              "%s %s HTTP/1.1\r\nHost: %s:%d\r\n%s",
+                              c->role->method ? c->role->method : "GET", part, host, port,
+                              c->role->method ? ""
+                                              : "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                                                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n");
   for (int i = 0; i < c->role->headers_n; i++) {
     expand(part, sizeof part, c->role->headers[i], c, 0, 0);
     n += (size_t)snprintf(head + n, sizeof head - n, "%s\r\n", part);
@@ -213,7 +223,7 @@ static size_t take_head(client *c, const char *data, size_t n) {
   const char *head_end = memmem(data, n, "\r\n\r\n", 4);
   if (!head_end) return 0;
   c->status = atoi(data + 9);
-  if (c->status != 101) {
+  if (c->role->method ? c->status != 200 && c->status != 100 : c->status != 101) {
     snprintf(last_refusal, sizeof last_refusal, "%.*s", (int)n, data);
     end(c);
     return n;
@@ -226,6 +236,10 @@ static size_t take_head(client *c, const char *data, size_t n) {
 static size_t take(client *c, const char *data, size_t n) { // whole frames; how many bytes they were
   size_t at = 0;
   if (c->state == UPGRADING) at = take_head(c, data, n);
+  if (c->role->method && c->state == READY) {
+    if (n > at) on.text(c, data + at, n - at);
+    return n;
+  }
   while (c->state >= SCRIPTED && c->state != OVER) {
     const unsigned char *f = (const unsigned char *)data + at;
     size_t left = n - at, h = 2;

@@ -1,4 +1,4 @@
-// One WebSocket client among thousands, on one thread and one epoll: connect, upgrade, a script, messages in and out.
+// One WebSocket client among thousands (or one of plain HTTP), on one thread and one epoll: connect, upgrade, a script, messages in and out.
 // Knows nothing of what a run measures: that hangs on the three hooks.
 #pragma once
 #include <stddef.h>
@@ -7,8 +7,9 @@
 enum { CONNECTING, UPGRADING, SCRIPTED, READY, OVER };
 
 // What a kind of client asks for and says first. Steps are "send:TEXT" and "expect:PART", in order.
+// With a method it asks for no upgrade: it is READY once the answer begins, and what follows comes as it is.
 typedef struct {
-  const char *path;
+  const char *path, *method;
   const char *headers[16], *steps[16];
   int headers_n, steps_n;
 } role;
@@ -44,6 +45,8 @@ void load_tokens(const char *file); // one for each line; client i shows line i,
 
 void client_start(client *c, int index, int pair, const role *role);
 void client_send(client *c, const char *text, size_t n); // queued; leaves with client_flush
+void client_send_bytes(client *c, const char *data, size_t n); // a binary message, or as it is with a method
+void client_deafen(client *c);                           // read nothing any more
 void client_ping(client *c);                             // likewise
 void client_flush(client *c);
 void client_reset(client *c); // hang up with a reset, so that no port waits in TIME_WAIT; no hook is called

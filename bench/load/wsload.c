@@ -11,6 +11,9 @@
 //                      --answered and the number that {seq} was; one that holds --refused is a refusal.
 //                      --probe RATE adds a pair beside them that speaks at a steady rate and is measured by itself
 //
+//   --mode audio       a broadcaster at --publish sends Ogg pages of 20 ms, 50 a second, to --members listeners at --path,
+//                      by GET where --plain is 1; --stalled of them read nothing. Each page that one gets is a delivery
+//
 // Common: --host --port --path --header LINE --step STEP --tokens FILE --payload TEMPLATE --seconds --warm-up --pid PID
 // (client.h says what templates and steps are). Latencies are from the moment a message was due to leave.
 #define _GNU_SOURCE
@@ -23,12 +26,19 @@
 static role member, reader;
 static const char *mode = "fan", *payload, *answered, *delivered, *refused = "\"error\":{";
 static int members = 1, senders = 1, window = 1, burst = 1, concurrency = 64;
+static const char *publish, *put_header;
+static int plain, put, stalled, page_bytes = 188;
 static double seconds = 2, warm_up = 0.5, rate = 0, probe = 0;
 
 static client *clients;
 static int clients_n, ready_n, over_n, pongs_n, measuring;
 static uint64_t sent, deliveries, other, refusals;
 static histogram delivery, answer, probe_delivery, probe_answer;
+
+static void add(const char **list, int *n, const char *value) {
+  if (*n == 16) fprintf(stderr, "wsload: more than 16 of one option\n"), exit(2);
+  list[(*n)++] = value;
+}
 
 static double since_s(uint64_t t) { return (double)(now_ns() - t) / 1e9; }
 
@@ -338,12 +348,103 @@ static void run_talk(void) {
   printf("}\n");
 }
 
-// --- options ---
+// --- audio ---
 
-static void add(const char **list, int *n, const char *value) {
-  if (*n == 16) fprintf(stderr, "wsload: more than 16 of one option\n"), exit(2);
-  list[(*n)++] = value;
+static role broadcaster;
+static client *sender;
+static uint64_t pages;
+
+static uint32_t ogg_crc(const unsigned char *data, size_t n) { // RFC 3533 §6: polynomial 04C11DB7, nothing inverted
+  static uint32_t table[256];
+  if (!table[1])
+    for (uint32_t i = 0; i < 256; i++) {
+      uint32_t r = i << 24;
+      for (int bit = 0; bit < 8; bit++) r = r & 0x80000000u ? r << 1 ^ 0x04C11DB7u : r << 1;
+      table[i] = r;
+    }
+  uint32_t crc = 0;
+  for (size_t i = 0; i < n; i++) crc = crc << 8 ^ table[(crc >> 24 ^ data[i]) & 255];
+  return crc;
 }
+
+static void little(unsigned char *to, uint64_t value, int bytes) {
+  for (int i = 0; i < bytes; i++) to[i] = (unsigned char)(value >> 8 * i);
+}
+
+static void send_page(int flags, uint64_t granule, const char *packet, size_t n) { // one packet of under 255 bytes
+  unsigned char page[512] = "OggS";
+  page[5] = (unsigned char)flags;
+  little(page + 6, granule, 8), little(page + 14, 7, 4), little(page + 18, pages++, 4);
+  page[26] = 1, page[27] = (unsigned char)n;
+  memcpy(page + 28, packet, n);
+  little(page + 22, ogg_crc(page, 28 + n), 4);
+  client_send_bytes(sender, (char *)page, 28 + n);
+}
+
+static void audio_due(uint64_t due) {
+  char packet[256];
+  memset(packet, 'a', sizeof packet);
+  packet[0] = (char)0xF8; // RFC 6716 §3.1: one frame of 20 ms
+  packet[1 + sprintf(packet + 1, "~TS%016lx", due)] = 'a';
+  sent++;
+  send_page(0, sent * 960, packet, (size_t)page_bytes - 28);
+  client_flush(sender);
+}
+
+static void audio_text(client *c, const char *data, size_t n) {
+  if (c == sender) return;
+  fan_text(c, data, n);
+}
+
+static void audio_work(uint64_t now) {
+  keep_rate(rate > 0 ? rate : 50, audio_due, now);
+  pump(until_due());
+}
+
+static void audio_ready(client *c) {
+  count_ready(c);
+  if (c != sender) return;
+  send_page(2, 0, "OpusHead\1\1\x38\1\x80\xBB\0\0\0\0\0", 19);
+  send_page(0, 0, "OpusTags\0\0\0\0\0\0\0\0", 16);
+  audio_due(now_ns());
+}
+
+static void run_audio(void) {
+  on.ready = audio_ready, on.text = audio_text;
+  broadcaster = member, broadcaster.path = publish, broadcaster.method = put ? "PUT" : NULL;
+  if (put_header) add(broadcaster.headers, &broadcaster.headers_n, put_header);
+  member.method = plain ? "GET" : NULL;
+  clients = calloc((size_t)members + 1, sizeof *clients);
+  clients_n = members + 1;
+  sender = &clients[members];
+  client_start(sender, 0, 0, &broadcaster);
+  for (uint64_t begun = now_ns(); !ready_n && !over_n && since_s(begun) < 10;) pump(10000000);
+  for (uint64_t begun = now_ns(); since_s(begun) < 0.5 && ready_n;) audio_work(now_ns());
+  long before = rss_kib();
+  uint64_t begun = now_ns();
+  for (int opened = 0; ready_n + over_n < members + 1 && since_s(begun) < 60;) {
+    while (opened < members && opened - (ready_n + over_n - 1) < 16) client_start(&clients[opened], opened, 0, &member), opened++;
+    audio_work(now_ns());
+  }
+  if (ready_n < members + 1 || over_n) {
+    fprintf(stderr, "wsload: %d of %d are ready; the last refusal: %s\n", ready_n, members + 1, last_refusal);
+    exit(3);
+  }
+  for (int i = 0; i < stalled; i++) client_deafen(&clients[i]);
+  deliveries = 0;
+  measure(audio_work);
+  uint64_t drained = now_ns(), hearing = (uint64_t)(members - stalled);
+  uint64_t n = to.deliveries - from.deliveries, m = to.sent - from.sent;
+  while (since_s(drained) < 0.3) pump(20000000);
+  long after = rss_kib();
+  printf("{\"members\":%d,\"stalled\":%d,\"deliveries_per_s\":%.1f,\"cpu_us_per_delivery\":%.4f,\"p50_us\":%.1f,\"p99_us\":%.1f,"
+         "\"max_us\":%.1f,\"busy\":%.3f,\"kib_per_connection\":%.2f,\"missed\":%.5f,\"over\":%d}\n",
+         members, stalled, (double)n / elapsed_s(), per(cpu_us(), n), quantile_us(&delivery, .5), quantile_us(&delivery, .99),
+         (double)delivery.max_ns / 1e3, cpu_us() / 1e6 / elapsed_s(), (double)(after - before) / members,
+         1 - (double)n / (double)(m * hearing), over_n);
+}
+
+// --- options ---
 
 int main(int argc, char **argv) {
   member.path = "/";
@@ -353,7 +454,9 @@ int main(int argc, char **argv) {
       {"--delivered", &delivered, 0, 0},{"--refused", &refused, 0, 0},     {"--members", 0, &members, 0},
       {"--senders", 0, &senders, 0},    {"--window", 0, &window, 0},       {"--burst", 0, &burst, 0},
       {"--concurrency", 0, &concurrency, 0}, {"--seconds", 0, 0, &seconds},{"--warm-up", 0, 0, &warm_up},
-      {"--rate", 0, 0, &rate},          {"--probe", 0, 0, &probe},
+      {"--rate", 0, 0, &rate},          {"--probe", 0, 0, &probe},         {"--publish", &publish, 0, 0},
+      {"--plain", 0, &plain, 0},        {"--put", 0, &put, 0},             {"--stalled", 0, &stalled, 0},
+      {"--page-bytes", 0, &page_bytes, 0}, {"--put-header", &put_header, 0, 0},
   };
   for (int i = 1; i < argc; i += 2) {
     const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
@@ -378,7 +481,7 @@ int main(int argc, char **argv) {
   reader = member;
   on = (hooks){.ready = count_ready, .text = ignore_text, .pong = count_pong, .over = count_over};
   const struct { const char *name; void (*run)(void); } modes[] = {
-      {"idle", run_idle}, {"handshake", run_handshake}, {"fan", run_fan}, {"drop", run_drop}, {"talk", run_talk}};
+      {"idle", run_idle}, {"handshake", run_handshake}, {"fan", run_fan}, {"drop", run_drop}, {"talk", run_talk}, {"audio", run_audio}};
   for (size_t k = 0; k < sizeof modes / sizeof *modes; k++)
     if (!strcmp(mode, modes[k].name)) {
       modes[k].run();
