@@ -35,6 +35,7 @@ def build_all() -> dict[str, str]:
         ("ws", install_node_peers),
         ("gorilla", build_gorilla),
         ("strawberry", install_python_peers),
+        ("icecast", find_icecast),
     ):
         try:
             build()
@@ -70,6 +71,11 @@ def install_node_peers() -> None:
     )
     if ended.returncode:
         raise Missing(f"npm ci failed: {_last_line(ended.stderr)}")
+
+
+def find_icecast() -> None:
+    if shutil.which("icecast2") is None:
+        raise Missing("there is no icecast2: apt-get install icecast2")
 
 
 def install_python_peers() -> None:

@@ -16,7 +16,7 @@ from servers import SERVERS
 
 Row = dict[str, Any]
 #: What ratios are made to, in this order, where it was measured.
-BASES = ("floor", "ws", "gorilla", "parley-one-commit", "bare", "pyjwt")
+BASES = ("floor", "floor-audio", "ws", "gorilla", "parley-one-commit", "bare", "pyjwt")
 #: With more of the cores than this used by others, the numbers say little.
 QUIET = 0.05
 

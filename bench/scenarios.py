@@ -113,6 +113,24 @@ def _incoming(name: str, rate: int) -> Scenario:
     )
 
 
+def _audio(members: int, stalled: int = 0) -> Scenario:
+    beside = f", {stalled} of them stalled" if stalled else ""
+    return Scenario(
+        f"audio_{members}" + ("_stalled" if stalled else ""),
+        f"Live audio: pages of 20 ms to {members:,} listeners{beside}",
+        "audio",
+        {"members": members, "stalled": stalled, "seconds": 3.0, "warm_up": 1.0},
+        ("parley-listen", "parley-get", "floor-audio") + (("icecast",) if not stalled else ()),
+        (
+            Measure("cpu_us_per_delivery", "CPU for each page delivered, µs"),
+            Measure("kib_per_connection", "KiB for each listener"),
+            DELAY,
+            Measure("missed", "share of the pages that were left out"),
+        ),
+    )
+
+
+DELAY = Measure("p99_us", "p99 until received, µs")
 P50, P99 = Measure("answer_p50_us", "answer p50, µs"), Measure("answer_p99_us", "answer p99, µs")
 # Node compiles what is hot: the handshakes warm up for longer.
 SHAKING = {"concurrency": 16, "seconds": 1.2, "warm_up": 2.5}
@@ -167,6 +185,9 @@ SCENARIOS = (
         tuple(tokens.WAYS),
         (Measure(tokens.FIELD, "CPU for each, µs"),),
     ),
+    _audio(500),
+    _audio(500, 50),
+    _audio(1000),
     _incoming("incoming", 1000),
     _incoming("incoming_dense", 8000),
     _idle(2000),
@@ -230,6 +251,14 @@ PROMISES = (
     Promise("… to PyJWT", _ratio(tokens.SCENARIO, tokens.FIELD, "in-full", "pyjwt"), 1.0, source="issue 3"),
     Promise("… seen before, to in full", _ratio(tokens.SCENARIO, tokens.FIELD, "seen-before", "in-full"), 0.1,
             source="issue 3"),
+    Promise("Live audio, 1,000 listeners by socket: CPU for each page, to the C loop's",
+            _ratio("audio_1000", DELIVERY.field, "parley-listen", "floor-audio"), 1.4, source="issue 7"),
+    Promise("… by GET", _ratio("audio_1000", DELIVERY.field, "parley-get", "floor-audio"), 1.4, source="issue 7"),
+    Promise("500 listeners by socket: until received, p99, ms",
+            _value("audio_500", DELAY.field, "parley-listen", 1e-3), 20, source="issue 7"),
+    Promise("… by GET", _value("audio_500", DELAY.field, "parley-get", 1e-3), 20, source="issue 7"),
+    Promise("… by GET, 50 of them stalled", _value("audio_500_stalled", DELAY.field, "parley-get", 1e-3), 20,
+            source="issue 7"),
     Promise("An idle connection, KiB", _value("idle_2000", MEMORY.field), 16),
     Promise("An idle connection among 10,000, KiB", _value("idle_10000", MEMORY.field), 16),
 )  # fmt: skip

@@ -50,6 +50,8 @@ class Speech:
     delivered: str = ""
     #: How an answer begins; the number of its message follows.
     answered: str = ""
+    #: What wsload needs to know besides.
+    options: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Peer:
     algorithm: str = "HS256"
     is_parley: bool = False
     on_postgresql: bool = False
+    #: Of a file that the command names as {config}.
+    config: str = ""
 
 
 def _call(method: str, params: str, id_: str | None = None) -> str:
@@ -144,6 +148,27 @@ PLAIN_SOCKETIO = Speech(
 )
 #: What the C loop hands on is as large as Parley's event with the same text: larger frames cost the kernel more.
 AS_LARGE = Speech(PLAIN.message.replace(TEXT, TEXT + " " * 356), path="/")
+#: One broadcasts and the others listen; a page of 20 ms has some 188 bytes at 64 kbit/s.
+LISTEN = Speech("", path="/streams/bench/listen", options=(("publish", "/streams/bench/publish"),))
+GET_AUDIO = Speech("", path="/streams/bench", options=(*LISTEN.options, ("plain", "1")))
+FLOOR_AUDIO = Speech("", path="/", headers=(), options=(("publish", "/"),))
+ICECAST_AUDIO = Speech(
+    "",
+    path="/bench.opus",
+    headers=("Authorization: Basic c291cmNlOmhhY2ttZQ==", "Content-Type: application/ogg"),
+    options=(("publish", "/bench.opus"), ("plain", "1"), ("put", "1")),
+)
+ICECAST_CONFIG = """<icecast>
+  <limits><clients>5000</clients><sources>2</sources><burst-size>0</burst-size></limits>
+  <authentication><source-password>hackme</source-password><admin-password>hackme</admin-password></authentication>
+  <listen-socket><port>{port}</port><bind-address>127.0.0.1</bind-address></listen-socket>
+  <paths>
+    <logdir>/tmp</logdir><webroot>/usr/share/icecast2/web</webroot><adminroot>/usr/share/icecast2/admin</adminroot>
+  </paths>
+  <logging><accesslog>-</accesslog><errorlog>-</errorlog><loglevel>1</loglevel></logging>
+  <security><changeowner><user>nobody</user><group>nogroup</group></changeowner></security>
+</icecast>
+"""
 #: As Parley ships, but for its limits.
 LIMITS_OFF = {
     f"PARLEY_LIMITS__{name}": "0"
@@ -186,11 +211,20 @@ SERVERS = {
             STRAWBERRY,
             {"PYTHONPATH": str(BUILD / "python")},
         ),
+        _parley("parley-listen", "Parley, by socket", speech=LISTEN),
+        _parley("parley-get", "Parley, by GET", speech=GET_AUDIO),
+        Peer("floor-audio", "C send() loop", ("{build}/floor", "{port}"), FLOOR_AUDIO),
+        Peer("icecast", "Icecast", ("icecast2", "-c", "{config}"), ICECAST_AUDIO, config=ICECAST_CONFIG),
         Peer("gorilla", "gorilla/websocket", ("{build}/gorilla", "{port}"), PLAIN),
     )
 }
 #: What `building` says is missing, and who can't run without it.
-NEEDED = {"ws": ("ws", "ws-es256", "socket.io"), "gorilla": ("gorilla",), "strawberry": ("strawberry",)}
+NEEDED = {
+    "icecast": ("icecast",),
+    "ws": ("ws", "ws-es256", "socket.io"),
+    "gorilla": ("gorilla",),
+    "strawberry": ("strawberry",),
+}
 
 
 @contextlib.contextmanager
@@ -266,6 +300,8 @@ class Running:
         for option, value in (("--delivered", speech.delivered), ("--answered", speech.answered)):
             if value:
                 words += [option, value]
+        for option, value in speech.options:
+            words += ["--" + option, value]
         for option, number in options.items():
             words += ["--" + option.replace("_", "-"), str(number)]
         before = self._machine()
@@ -303,7 +339,16 @@ class Running:
                 environment["PARLEY_AUTH__SECRET"] = SECRET
         if peer.on_postgresql:
             environment["PARLEY_DATABASE_URL"] = self._start_postgresql(environment)
-        places = {"port": self.port, "data": self.directory / "data", "build": BUILD, "peers": PEERS, "here": HERE}
+        config = self.directory / "config"
+        config.write_text(peer.config.replace("{port}", str(self.port)))
+        places = {
+            "config": config,
+            "port": self.port,
+            "data": self.directory / "data",
+            "build": BUILD,
+            "peers": PEERS,
+            "here": HERE,
+        }
         command = [word.format(**places) for word in peer.command]
         log = (self.directory / "log").open("ab")
         with on_core(SERVER_CORE):
@@ -341,9 +386,11 @@ class Running:
         return url
 
     def _make_rooms(self) -> None:
-        """Room i belongs to subject i, and anybody may read it."""
-        for i in range(self.rooms):
-            body = _call("room.create", f'"room":"room-{i}","visibility":"public"', "1")
+        """Room i belongs to subject i, and anybody may read it; the stream is the first one's."""
+        made = [_call("room.create", f'"room":"room-{i}","visibility":"public"', "1") for i in range(self.rooms)]
+        if self.peer.speech in (LISTEN, GET_AUDIO):
+            made = [_call("stream.create", '"stream":"bench"', "1")]
+        for i, body in enumerate(made):
             request = urllib.request.Request(
                 f"http://127.0.0.1:{self.port}/rpc",
                 body.encode(),

@@ -26,7 +26,7 @@
 static role member, reader;
 static const char *mode = "fan", *payload, *answered, *delivered, *refused = "\"error\":{";
 static int members = 1, senders = 1, window = 1, burst = 1, concurrency = 64;
-static const char *publish, *put_header;
+static const char *publish;
 static int plain, put, stalled, page_bytes = 188;
 static double seconds = 2, warm_up = 0.5, rate = 0, probe = 0;
 
@@ -412,7 +412,6 @@ static void audio_ready(client *c) {
 static void run_audio(void) {
   on.ready = audio_ready, on.text = audio_text;
   broadcaster = member, broadcaster.path = publish, broadcaster.method = put ? "PUT" : NULL;
-  if (put_header) add(broadcaster.headers, &broadcaster.headers_n, put_header);
   member.method = plain ? "GET" : NULL;
   clients = calloc((size_t)members + 1, sizeof *clients);
   clients_n = members + 1;
@@ -456,7 +455,7 @@ int main(int argc, char **argv) {
       {"--concurrency", 0, &concurrency, 0}, {"--seconds", 0, 0, &seconds},{"--warm-up", 0, 0, &warm_up},
       {"--rate", 0, 0, &rate},          {"--probe", 0, 0, &probe},         {"--publish", &publish, 0, 0},
       {"--plain", 0, &plain, 0},        {"--put", 0, &put, 0},             {"--stalled", 0, &stalled, 0},
-      {"--page-bytes", 0, &page_bytes, 0}, {"--put-header", &put_header, 0, 0},
+      {"--page-bytes", 0, &page_bytes, 0},
   };
   for (int i = 1; i < argc; i += 2) {
     const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
