@@ -76,6 +76,13 @@ class GraphqlClient(NativeClient):
                 self._came.clear()
                 await self._came.wait()
 
+    async def ask(self, payload: bytes) -> asyncio.Future[dict[str, Any]]:
+        """Begin an operation with this payload, be it what it will; its answer, cancelled where the connection ends."""
+        id = str(next(self._ids))
+        answer = self._waiting[id] = asyncio.get_running_loop().create_future()
+        await self.socket.send(b'{"id":"%b","type":"subscribe","payload":%b}' % (id.encode(), payload), text=True)
+        return answer
+
     def payloads(self, id: str) -> list[Any]:
         return [one["payload"] for one in self.told if one["type"] == "next" and one["id"] == id]
 

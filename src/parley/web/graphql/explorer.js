@@ -14,7 +14,9 @@ const EXAMPLE = `query Rooms {
   rooms(mine: true) { rooms { id title seq } }
 }
 
-# subscription { roomEvents(room: "lobby") { seq type actor { name } message { text } } }
+# subscription {
+#   roomEvents(room: "lobby") { seq type message { text } }
+# }
 `;
 
 /** @template {HTMLElement} E @param {string} id @param {new () => E} kind @returns {E} */
