@@ -273,9 +273,9 @@ async def test_its_end_frees_the_place_at_once(server: ServerProcess, stream: st
 
 
 async def test_a_token_is_renewed_on_the_air(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Tokens of three seconds, warned of two before their end."""
+    """Tokens of two seconds, warned of at once: some of them live no longer than the one before."""
     where = tmp_path_factory.mktemp("renewed") / "data"
-    with ServerProcess(where, "--demo", auth__access_ttl=3, auth__margin=2, auth__grace=1) as short:
+    with ServerProcess(where, "--demo", auth__access_ttl=2, auth__margin=1.9, auth__grace=1) as short:
         http, ws = origins(short.url)
         states: list[str] = []
         changed = asyncio.Event()

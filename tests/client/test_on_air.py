@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from parley.cli.identity import read_identity
 from parley.client.on_air import meter
 from parley.dialects.ogg import Pages
 from tests.client.following import rpc
@@ -204,6 +205,19 @@ async def test_what_does_not_work_is_one_line(
         assert await command.end() == status
     assert said in command.said
     assert "Traceback" not in command.said
+
+
+async def test_a_token_in_a_file_is_read_again_for_each_renewal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "token"
+    path.write_text("first\n")
+    monkeypatch.delenv("PARLEY_TOKEN", raising=False)
+    monkeypatch.setenv("PARLEY_TOKEN_FILE", str(path))
+    next_token = read_identity(None, None, None).arguments()["token_callback"]
+    assert await next_token() == "first"
+    path.write_text("second\n")
+    assert await next_token() == "second"
 
 
 async def test_a_stream_of_members_says_that_it_wants_a_sign_in(server: ServerProcess) -> None:

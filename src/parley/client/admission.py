@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 from parley.client.close_codes import TOKEN_REFUSED
 from parley.client.credentials import Credentials
@@ -54,11 +54,11 @@ class Admission:
         """A line ended because of its token."""
         self._spent, self._refusal = token, refusal
 
-    def expiring(self, line: Line, retry_s: float, present: Callable[[str], Awaitable[None]]) -> None:
+    def expiring(self, line: Line, retry_s: float, present: Callable[[str], Awaitable[bool]]) -> None:
         """Put a new token on the living line, in time. Where there is none, the server will say so by its close.
 
-        `present` hands the token to the server and notes it on the line. It raises CommandRefused, ConnectionLost, as
-        `Line.call` does.
+        `present` hands the token to the server, notes it on the line, and says whether it lives longer than the one
+        before. It raises CommandRefused, ConnectionLost, as `Line.call` does.
         """
         before: asyncio.Task[None] | None = None
         if self._renewing is not None:
@@ -77,7 +77,7 @@ class Admission:
         self,
         line: Line,
         retry_s: float,
-        present: Callable[[str], Awaitable[None]],
+        present: Callable[[str], Awaitable[bool]],
         before: asyncio.Task[None] | None,
     ) -> None:
         if before is not None:
@@ -88,8 +88,10 @@ class Admission:
         while not line.over.done():
             try:
                 token = await self._credentials.access(spent)
-                await present(token)
-                return
+                if await present(token):
+                    return
+                # Made in the same second as the one before, it ends with it, and nobody warns of an end twice.
+                spent = token
             except SessionRefused as refusal:
                 if not refusal.passes:
                     return
@@ -106,3 +108,8 @@ class Admission:
                 log.warning("the token callback failed: %s", type(error).__name__)
             await asyncio.sleep(pause_s * (1 + random.random()))  # noqa: S311
             pause_s *= 2
+
+
+def lives_longer(session: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Whether this session, as `session.describe` and `session.refresh` have it, ends after that one."""
+    return bool(session.get("expires_at") != before.get("expires_at"))

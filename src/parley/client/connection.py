@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from parley.client.admission import Admission
+from parley.client.admission import Admission, lives_longer
 from parley.client.close_codes import FINAL, TOKEN_REFUSED, Timing, delay_s
 from parley.client.credentials import Credentials, TokenCallback, chosen, origins
 from parley.client.errors import (
@@ -308,7 +308,7 @@ class Chat:
             if self._on_notice is not None:
                 tell(self._on_notice, method, params)
 
-    async def _present(self, line: Line, token: str) -> None:
+    async def _present(self, line: Line, token: str) -> bool:
         # Held until the answer: a message behind the old token's end would be refused, and the next one not.
         self._outgoing.hold()
         try:
@@ -319,9 +319,11 @@ class Chat:
             if refused.code == "subject_mismatch":
                 self._finish(SessionRefused(refused.code, refused.status, refused.message))
                 line.leave(refused.code)
-                return
+                return True
             raise
+        before = line.session
         line.token, line.session = token, session
         if self._line is line:
             self.session = session
             self._carry_on(line)
+        return lives_longer(session, before)

@@ -56,12 +56,11 @@ class _Dial(connect_socket):
 class Line:
     """Made by `Line.open`. `over` is done once the line has ended, with the ConnectionLost that says how."""
 
-    session: dict[str, Any]
-
     def __init__(
         self, socket: _Socket, token: str | None, timing: Timing, heard: Heard, sound: Sound | None = None
     ) -> None:
         self.token = token
+        self.session: dict[str, Any] = {}
         loop = asyncio.get_running_loop()
         self.opened_at_s = loop.time()
         self.over: asyncio.Future[ConnectionLost] = loop.create_future()

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 from urllib.parse import quote
 
-from parley.client.admission import Admission
+from parley.client.admission import Admission, lives_longer
 from parley.client.close_codes import FINAL, TOKEN_REFUSED, Timing, delay_s
 from parley.client.connection import State
 from parley.client.credentials import Credentials
@@ -169,14 +169,16 @@ class StreamSocket:
                 self._on_stream(stream)
 
 
-async def _present(line: Line, token: str) -> None:
+async def _present(line: Line, token: str) -> bool:
     try:
-        line.session = await line.call("session.refresh", {"token": token})
+        session = await line.call("session.refresh", {"token": token})
     except CommandRefused as refused:
         if refused.code == "subject_mismatch":
             raise SessionRefused(refused.code, refused.status, refused.message) from None
         raise
-    line.token = token
+    before = line.session
+    line.token, line.session = token, session
+    return lives_longer(session, before)
 
 
 async def _watch(line: Line) -> None:
