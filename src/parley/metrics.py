@@ -4,10 +4,12 @@ Counts nothing itself: the parts keep plain numbers where they work, which costs
 scrape reads them. Labels hold names of ours only, never what a client sent.
 """
 
+import json
 import logging
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import Any, Final, Literal
 
@@ -51,6 +53,8 @@ class Row:
     kind: Literal["counter", "gauge", "histogram"]
     doc: str
     labels: tuple[str, ...] = ()
+    #: What the numbers of several workers come to.
+    together: Callable[[Iterable[float]], float] = sum
 
 
 _ROWS: Final = (
@@ -63,7 +67,7 @@ _ROWS: Final = (
     Row("parley_commit_commands", "histogram", "Commands in one commit."),
     Row("parley_commit_seconds", "histogram", "Seconds from the begin of a transaction to the end of its commit."),
     Row("parley_store_waiting", "gauge", "Commands that wait for a writing thread."),
-    Row("parley_store_available", "gauge", "1 while the last batch could be written, else 0."),
+    Row("parley_store_available", "gauge", "1 while the last batch could be written, else 0.", (), min),
     Row("parley_deliveries", "counter", "Events and signals written to sockets."),
     Row("parley_slow_consumers", "counter", "Connections ended with 4420: their outbox was full."),
     Row("parley_rooms_read", "gauge", "Rooms with a subscribed connection on this node."),
@@ -75,9 +79,9 @@ _ROWS: Final = (
     Row(
         "parley_broadcasts", "counter", "Broadcasts by what came of them: accepted, or a refusal's code.", ("outcome",)
     ),
-    Row("parley_poll_age_seconds", "gauge", "Seconds since the store was last polled with success."),
-    Row("parley_nodes", "gauge", "Nodes that live, this one included; where there is a bus."),
-    Row("parley_bus_up", "gauge", "1 while the bus between nodes is there, else 0."),
+    Row("parley_poll_age_seconds", "gauge", "Seconds since the store was last polled with success.", (), max),
+    Row("parley_nodes", "gauge", "Nodes that live, this one included; where there is a bus.", (), max),
+    Row("parley_bus_up", "gauge", "1 while the bus between nodes is there, else 0.", (), min),
     Row("parley_bus_parcels", "counter", "Parcels published on the bus, and heard from other nodes.", ("direction",)),
     Row("parley_passwords_waiting", "gauge", "Sign-ins that wait for a thread to check their password."),
 )
@@ -94,7 +98,7 @@ class Metrics(Collector):
         self._broken: set[str] = set()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
-        ProcessCollector(registry=self._registry)
+        self._process = ProcessCollector(registry=self._registry)
 
     def read(self, name: str, reader: Callable[[], Reading]) -> None:
         """At each scrape `reader` gives the metric `name`, one of METRICS; without one it is not on the page."""
@@ -104,6 +108,29 @@ class Metrics(Collector):
     def render(self) -> bytes:
         """The page, in Prometheus's text format (CONTENT_TYPE)."""
         return generate_latest(self._registry)
+
+    def told(self) -> bytes:
+        """Every reading of this process, for `render_together` of another."""
+        found: dict[str, Any] = {}
+        for name, reader in self._readers.items():
+            reading = reader()
+            if isinstance(reading, Distribution):
+                found[name] = [*reading.counts, reading.sum]
+            elif isinstance(reading, Mapping):
+                found[name] = [[_labels(labels), value] for labels, value in list(reading.items())]
+            else:
+                found[name] = float(reading)
+        return json.dumps(found).encode()
+
+    def render_together(self, others: Iterable[bytes]) -> bytes:
+        """The page of several workers: their numbers come together, and those of the process are left out."""
+        told = [json.loads(each) for each in others]
+        together = Metrics(self._version)
+        for name, reader in self._readers.items():
+            theirs = [each[name] for each in told if name in each]
+            together.read(name, partial(_together, METRICS[name], reader(), theirs))
+        together._registry.unregister(together._process)
+        return together.render()
 
     def collect(self) -> Iterator[Metric]:
         info = GaugeMetricFamily("parley_info", "What runs here; always 1.", labels=["version"])
@@ -119,6 +146,25 @@ class Metrics(Collector):
 
     def describe(self) -> Iterator[Metric]:
         return iter(())
+
+
+def _labels(labels: Any) -> list[str]:
+    return [labels] if isinstance(labels, str) else list(labels)
+
+
+def _together(row: Row, reading: Reading, theirs: Sequence[Any]) -> Reading:
+    if isinstance(reading, Distribution):
+        whole = Distribution(reading.bounds)
+        for counts in ([*reading.counts, reading.sum], *theirs):
+            whole.counts = [a + b for a, b in zip(whole.counts, counts[:-1], strict=True)]
+            whole.sum += counts[-1]
+        return whole
+    if not isinstance(reading, Mapping):
+        return row.together([float(reading), *theirs])
+    values: dict[tuple[str, ...], list[float]] = {}
+    for labels, value in [*reading.items(), *(pair for each in theirs for pair in each)]:
+        values.setdefault(tuple(_labels(labels)), []).append(value)
+    return {labels: row.together(found) for labels, found in values.items()}
 
 
 def _family(row: Row, reading: Reading) -> Metric:

@@ -1,12 +1,15 @@
 """Several nodes on one PostgreSQL and one Valkey: whatever a client does on one is so on all of them."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+from websockets.asyncio.client import connect
 
 from tests.here import HereServer, serving, until
 from tests.servers import Databases, ValkeyServer
@@ -150,3 +153,41 @@ def get(url: str) -> tuple[int, str]:
 
     with urllib.request.urlopen(url, timeout=5) as answer:
         return answer.status, answer.read().decode()
+
+
+async def polled(node: HereServer, sid: str, body: str | None = None) -> str:
+    """A GET or POST of a session, on whatever node."""
+    async with httpx2.AsyncClient() as http:
+        url = f"{node.url}/socket.io/?EIO=4&transport=polling&sid={sid}"
+        answer = await (http.get(url) if body is None else http.post(url, content=body))
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+
+async def test_a_session_over_polls_is_served_by_every_node_and_goes_over_to_a_websocket_by_any(
+    nodes: list[HereServer],
+) -> None:
+    one, two, three = nodes
+    await until(lambda: len(one.server.nodes.living) == len(two.server.nodes.living) == 2)
+    async with httpx2.AsyncClient() as http:
+        opened = await http.get(f"{one.url}/socket.io/?EIO=4&transport=polling")
+    sid = json.loads(opened.text[1:])["sid"]
+    joining = json.dumps({"token": one.token("ada")})
+    assert await polled(two, sid, f"40{joining}") == "ok"
+    assert (await polled(three, sid)).startswith("40{")
+    waiting = asyncio.ensure_future(polled(two, sid))
+    assert await polled(three, sid, '420["room.list",{}]') == "ok"
+    assert '"rooms"' in await waiting
+    url = f"{two.ws_url.removesuffix('/ws')}/socket.io/?EIO=4&transport=websocket&sid={sid}"
+    async with connect(url) as socket:
+        await socket.send("2probe")
+        assert await socket.recv() == "3probe"
+        await socket.send("5")
+        await socket.send('421["room.list",{}]')
+        assert '"rooms"' in str(await socket.recv())
+
+
+async def test_a_session_of_a_node_that_is_gone_is_unknown(nodes: list[HereServer]) -> None:
+    async with httpx2.AsyncClient() as http:
+        answer = await http.get(f"{nodes[0].url}/socket.io/?EIO=4&transport=polling&sid={'0' * 16}abc")
+    assert answer.status_code == 400

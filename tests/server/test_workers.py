@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -35,14 +36,23 @@ async def server(tmp_path: Path, postgres_url: str, valkey: ValkeyServer) -> Asy
         yield server
 
 
-async def sockets_on_each(server: Workers, stack: AsyncExitStack) -> dict[int, NativeClient]:
+async def sockets_on_each(
+    server: Workers, stack: AsyncExitStack, opened: list[NativeClient]
+) -> dict[int, NativeClient]:
     """A client on each worker, by the process that has its socket."""
     found: dict[int, NativeClient] = {}
     while len(found) < 2:
         client = await stack.enter_async_context(native(server, server.token(f"u{len(found)}")))
+        opened.append(client)
         port = client.socket.local_address[1]
         found.setdefault(holder(port, server.pids), client)
     return found
+
+
+def scraped(server: Workers) -> str:
+    with urllib.request.urlopen(server.url + "/metrics", timeout=5) as answer:
+        page: str = answer.read().decode()
+        return page
 
 
 def holder(port: int, pids: set[int]) -> int:
@@ -65,12 +75,18 @@ def holder(port: int, pids: set[int]) -> int:
 
 async def test_all_serve_one_that_dies_is_replaced_and_sigterm_drains_all_of_them(server: Workers) -> None:
     async with AsyncExitStack() as stack:
-        clients = await sockets_on_each(server, stack)
+        opened: list[NativeClient] = []
+        clients = await sockets_on_each(server, stack, opened)
         (dying, dead), (living, client) = clients.items()
         await dead.call("room.create", room="lobby", visibility="public")
         await client.call("room.subscribe", room="lobby")
         await dead.call("message.send", room="lobby", text="from over there")
         await client.event("message.created")
+
+        async with asyncio.timeout(5):  # whichever is asked, once they know each other
+            while "parley_nodes 2.0" not in (page := await asyncio.to_thread(scraped, server)):
+                pass
+        assert f'parley_connections{{dialect="native"}} {len(opened)}.0' in page
 
         os.kill(dying, signal.SIGKILL)
         await asyncio.wait_for(dead.socket.wait_closed(), 5)

@@ -108,7 +108,10 @@ def test_other_peers_are_told_that_there_is_nothing(peer: str) -> None:
 
 
 def metrics_for(peer: str) -> Response:
-    health = Health(list, lambda: b"numbers", [ip_network("10.1.0.0/16")], Addresses([]))
+    async def numbers(_: Request) -> bytes:
+        return b"numbers"
+
+    health = Health(list, numbers, [ip_network("10.1.0.0/16")], Addresses([]))
     return asyncio.run(health.metrics(Request({"type": "http", "headers": [], "client": (peer, 1)})))
 
 

@@ -281,6 +281,9 @@ class Settings(BaseSettings):
     )
     database_url: DatabaseUrl = setting(None, "The database; without it, SQLite in the data directory.")
     bus_url: BusUrl = setting(None, "The bus between workers and nodes.")
+    node_url: PublicUrl = setting(
+        None, "Where other nodes reach this one, http://HOST:PORT; without it, this machine's address and the port."
+    )
     workers: Annotated[int, Field(ge=1, le=256), Form("a whole number from 1 to 256")] = setting(
         1, "Processes that serve; more than one needs a bus and PostgreSQL."
     )

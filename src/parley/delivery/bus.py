@@ -55,6 +55,8 @@ class LocalBus:
     def __init__(self, lose: Callable[[Event], bool] | None = None) -> None:
         self._receiver: Receiver | None = None
         self._lose = lose
+        self.is_up = True
+        self.published = self.received = 0
 
     def receive(self, receiver: Receiver) -> None:
         self._receiver = receiver

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
+from starlette.requests import Request
 
 from parley import __version__, logs
 from parley.config import Settings
@@ -80,6 +81,7 @@ from parley.transport.connection import Node, Timing
 from parley.transport.connections import Connections
 from parley.transport.engineio import Engine
 from parley.transport.graphql_socket import Sockets
+from parley.transport.handing_on import HandingOn
 from parley.transport.handshake import Handshake, Place
 from parley.transport.health import Dependency, revocations
 from parley.transport.http import Handlers
@@ -206,6 +208,17 @@ class Server:
             listener.close()
             await asyncio.to_thread(store.close, DRAIN_S)
         return 0
+
+    def _address(self) -> str:
+        """Where the other nodes reach this one: its URL, and its UNIX socket where it is one of several workers."""
+        settings = self._settings
+        host = own_address() if settings.host in ("0.0.0.0", "::", "[::]") else settings.host  # noqa: S104
+        url = settings.node_url or f"http://{_shown(host)}:{self._port}"
+        return url if self._beside is None else f"{url} {self._beside.socket_path}"
+
+    def _is_beside(self, address: str) -> bool:
+        path = address.partition(" ")[2]
+        return self._beside is not None and Path(path).parent == self._beside.socket_path.parent
 
     def _inside(self) -> list[socket.socket]:
         """Where the other workers reach this one."""
@@ -387,7 +400,7 @@ class Server:
         self.nodes = Nodes(
             store,
             bus.node if isinstance(bus, RedisBus) else "",
-            "",
+            self._address(),
             lambda: keys.keyring.fingerprint,
             [present.rosters],
             call_later=loop.call_later,
@@ -446,6 +459,19 @@ class Server:
 
         origins = Origins(settings.public_url, lambda: self._port, settings.allowed_origins)
         addresses = Addresses(settings.trusted_proxies)
+        handing_on: HandingOn | None = None
+        if isinstance(bus, RedisBus):
+            handing_on = HandingOn(bus.node, self.nodes.living.get, lambda: keys.keyring.refresh_key, clock.unix_s)
+
+        async def page_of_metrics(request: Request) -> bytes:
+            if self._beside is None or handing_on is None:
+                return metrics.render()
+            if handing_on.was_handed_on(request.headers.items()):
+                return metrics.told()
+            beside = [address for address in self.nodes.living.values() if self._is_beside(address)]
+            told = await asyncio.gather(*(handing_on.ask(each, "/metrics") for each in beside), return_exceptions=True)
+            return metrics.render_together(each for each in told if isinstance(each, bytes))
+
         # Engine.IO tells its clients the times of its pings, and they count on them: without a ping of ours they leave.
         self.engine = engine = Engine(
             ping_interval_s=limits.ping_interval or 25,
@@ -453,7 +479,7 @@ class Server:
             payload_bytes_max=limits.request_bytes,
             clock=clock.monotonic_s,
             call_at=wheel.schedule,
-            new_sid=lambda: secrets.token_urlsafe(18),
+            new_sid=lambda: (bus.node if isinstance(bus, RedisBus) else "") + secrets.token_urlsafe(18),
         )
         socketio = Place(SOCKETIO_UPGRADE, _socketio_wire(limits.request_bytes), engine)
         documents = Documents()
@@ -482,6 +508,7 @@ class Server:
             addresses,
             limits.request_bytes,
             sockets.place,
+            handing_on,
         )
         app = create_app(
             AppParts(
@@ -501,7 +528,7 @@ class Server:
                 clock_s=clock.monotonic_s,
                 clock_ms=clock.unix_ms,
                 readiness=lambda: _readiness(watch, clock, bus, self.nodes),
-                metrics=metrics.render,
+                metrics=page_of_metrics,
                 metrics_allow=settings.metrics_allow,
                 access=answered,
                 widget_origins=settings.widget_origins,
@@ -511,6 +538,7 @@ class Server:
                     engine,
                     lambda request: handshake.poll(request, socketio, SOCKETIO_POLLING),
                     handshake.require_origin,
+                    handing_on,
                 ),
             )
         )
@@ -535,10 +563,9 @@ class Server:
         metrics.read("parley_stream_pages_dropped", lambda: broadcasts.pages_passed_over)
         metrics.read("parley_broadcasts", lambda: streams.outcomes)
         metrics.read("parley_poll_age_seconds", lambda: (clock.unix_ms() - (watch.polled_at_ms or 0)) / 1000)
-        if isinstance(bus, RedisBus):
-            metrics.read("parley_nodes", lambda: 1 + len(self.nodes.living))
-            metrics.read("parley_bus_up", lambda: bus.is_up)
-            metrics.read("parley_bus_parcels", lambda: {"published": bus.published, "heard": bus.received})
+        metrics.read("parley_nodes", lambda: 1 + len(self.nodes.living))
+        metrics.read("parley_bus_up", lambda: bus.is_up)
+        metrics.read("parley_bus_parcels", lambda: {"published": bus.published, "heard": bus.received})
         config = uvicorn.Config(
             app,
             http=HttpProtocol,
@@ -617,6 +644,14 @@ def _listen(host: str, port: int, beside: Beside | None) -> socket.socket:
 def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG)
+
+
+def own_address() -> str:
+    """This machine's, as its own name is resolved."""
+    try:
+        return socket.gethostbyname(socket.gethostname())
+    except OSError:
+        return "127.0.0.1"
 
 
 def _shown(host: str) -> str:

@@ -69,7 +69,7 @@ def _nothing_to_stand_on() -> Iterable[Dependency]:
     return ()
 
 
-def _no_metrics() -> bytes:
+async def _no_metrics(_: Request) -> bytes:
     return b""
 
 
@@ -97,7 +97,7 @@ class AppParts:
     clock_s: Callable[[], float]
     clock_ms: Callable[[], int]
     readiness: Callable[[], Iterable[Dependency]] = _nothing_to_stand_on
-    metrics: Callable[[], bytes] = _no_metrics
+    metrics: Callable[[Request], Awaitable[bytes]] = _no_metrics
     metrics_allow: Collection[Network] = ()
     access: Access = _log_access
     documents: Documents = field(default_factory=Documents)

@@ -21,14 +21,15 @@ from parley.transport.addresses import Addresses
 from parley.transport.auth import LIMIT_KEY
 from parley.transport.connection import Connection, Node, TurnedAway
 from parley.transport.engineio import Engine
+from parley.transport.handing_on import HandingOn, unknown_session
 from parley.transport.origins import Origins
-from parley.transport.polling import session_asked, unknown_session
+from parley.transport.polling import session_asked
 from parley.transport.problems import refused
-from parley.transport.upgrade import Accept, Refuse, UpgradeRequest
+from parley.transport.upgrade import Accept, HandOn, Refuse, UpgradeRequest
 from parley.transport.websocket import Receiver
 from parley.transport.wires import Wire
 
-Respond = Callable[[Accept | Refuse], bool]
+Respond = Callable[[Accept | Refuse | HandOn], bool]
 
 #: Close codes for what is said on an accepted socket.
 _CLOSED_WITH: Final = {401: 4401, 403: 4403, 429: 4429, 503: 1013}
@@ -67,10 +68,12 @@ class Handshake:
         addresses: Addresses,
         request_bytes_max: int,
         more: Callable[[str], Place | None] = lambda _: None,
+        handing_on: HandingOn | None = None,
     ) -> None:
         self._node = node
         self._places = places
         self._more = more
+        self._handing_on = handing_on
         self._origins = origins
         self._addresses = addresses
         self._request_bytes_max = request_bytes_max
@@ -190,7 +193,11 @@ class Handshake:
         """A session that is polled wants to go over to this WebSocket; no credential is looked at. Raises: Refusal."""
         session = engine.find(sid)
         if session is None:
-            raise unknown_session()
+            address = None if self._handing_on is None else self._handing_on.elsewhere(sid, request.headers)
+            if self._handing_on is None or address is None:
+                raise unknown_session()
+            respond(HandOn(self._handing_on.tunnel(address, request).begin))
+            return
         self.require_origin(request.headers)
         receiver: Receiver = session.candidate() or TurnedAway(4400, "bad_request")
         respond(Accept(receiver, None, self._request_bytes_max))

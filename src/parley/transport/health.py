@@ -3,7 +3,7 @@
 Measures nothing itself: what each dependency and each number is comes from the server.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -47,7 +47,7 @@ class Health:
     def __init__(
         self,
         readiness: Callable[[], Iterable[Dependency]],
-        metrics: Callable[[], bytes],
+        metrics: Callable[[Request], Awaitable[bytes]],
         metrics_allow: Iterable[Network],
         addresses: Addresses,
     ) -> None:
@@ -70,7 +70,7 @@ class Health:
         """Raises: Refusal (`not_found`) for whoever may not read them: that they are here tells too much already."""
         if not self._may_read_metrics(request):
             raise Refusal("not_found", "There is nothing at this path.")
-        return Response(self._metrics(), headers={**_NO_STORE, "Content-Type": METRICS_MEDIA_TYPE})
+        return Response(await self._metrics(request), headers={**_NO_STORE, "Content-Type": METRICS_MEDIA_TYPE})
 
     def _may_read_metrics(self, request: Request) -> bool:
         peer = request.client.host if request.client else None
@@ -78,5 +78,7 @@ class Health:
         # Behind a proxy on this machine every peer is loopback: who asks is then known from a trusted one only.
         if self._addresses.came_by_stranger(peer, headers):
             return False
+        if peer is None:  # by the UNIX socket, which workers have among themselves
+            return True
         address = address_of(self._addresses.client(peer, headers))
         return address is not None and (address.is_loopback or is_within(address, self._metrics_allow))

@@ -17,6 +17,7 @@ from parley.dialects import engineio
 from parley.domain.errors import Refusal
 from parley.transport import bodies
 from parley.transport.engineio import Engine, Peer, Session
+from parley.transport.handing_on import HandingOn, unknown_session
 
 #: Gives the peer of a new session, for a request that brought no `sid`. Raises: Refusal.
 Admit = Callable[[Request], Awaitable[Peer]]
@@ -38,20 +39,20 @@ def session_asked(query: str, transport: str) -> str | None:
     return asked.get("sid")
 
 
-def unknown_session() -> Refusal:
-    return Refusal("invalid_request", "There is no session of this `sid`.")
-
-
 class Polling:
     """The ASGI application of one path. Refusals are raised, for the application around it to say.
 
-    `admit` is asked for each new session; `check` sees the headers of every other request, and may refuse it.
+    `admit` is asked for each new session; `check` sees the headers of every other request, and may refuse it. Where
+    there are other nodes, `handing_on` brings theirs to them.
     """
 
-    def __init__(self, engine: Engine, admit: Admit, check: Check | None = None) -> None:
+    def __init__(
+        self, engine: Engine, admit: Admit, check: Check | None = None, handing_on: HandingOn | None = None
+    ) -> None:
         self._engine = engine
         self._admit = admit
         self._check = check
+        self._handing_on = handing_on
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -63,6 +64,13 @@ class Polling:
             return
         sid = session_asked(scope["query_string"].decode("latin-1"), "polling")
         session = self._engine.find(sid) if sid is not None else None
+        if session is None and sid is not None and self._handing_on is not None:
+            headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+            address = self._handing_on.elsewhere(sid, headers)
+            if address is not None:
+                body = await bodies.read(request, self._engine.payload_bytes_max) if method == "POST" else b""
+                await self._handing_on.request(address, request, body, send)
+                return
         if (sid is None and method == "POST") or (sid is not None and session is None):
             raise unknown_session()
         if session is not None and self._check is not None:

@@ -41,6 +41,15 @@ class Accept:
         self.headers = headers
 
 
+class HandOn:
+    """Let somebody else answer: `begin(transport, early, members)` takes the transport over."""
+
+    __slots__ = ("begin",)
+
+    def __init__(self, begin: Callable[[asyncio.Transport, bytes, set[Any]], None]) -> None:
+        self.begin = begin
+
+
 class UpgradeRequest:
     """One request to become a WebSocket, as it was sent.
 
@@ -140,7 +149,7 @@ class Upgrade:
 
     __slots__ = ("_deadline", "_members", "_release", "_request", "_transport", "early", "is_answered")
 
-    decide: ClassVar[Callable[[UpgradeRequest, Callable[[Accept | Refuse], bool]], None]]
+    decide: ClassVar[Callable[[UpgradeRequest, Callable[[Accept | Refuse | HandOn], bool]], None]]
     call_at: ClassVar[Callable[[float, Callable[[], None]], Any] | None] = None
     clock: ClassVar[Callable[[], float] | None] = None
 
@@ -180,7 +189,7 @@ class Upgrade:
             self._deadline.cancel()
             self._deadline = None
 
-    def respond(self, outcome: Accept | Refuse) -> bool:
+    def respond(self, outcome: Accept | Refuse | HandOn) -> bool:
         """Answer the request, once.
 
         False where the peer has gone, or where an `Accept` met a request that is not well formed (it is refused as
@@ -191,6 +200,10 @@ class Upgrade:
         self._answered()
         if was_answered or transport.is_closing():
             return False
+        if isinstance(outcome, HandOn):
+            self._release()
+            outcome.begin(transport, self.early, self._members)
+            return True
         if isinstance(outcome, Accept):
             malformed = self._request.malformed()
             if malformed is None:
@@ -231,7 +244,7 @@ class Upgrade:
 
 
 def upgrade_protocol(
-    decide: Callable[[UpgradeRequest, Callable[[Accept | Refuse], bool]], None],
+    decide: Callable[[UpgradeRequest, Callable[[Accept | Refuse | HandOn], bool]], None],
     *,
     call_at: Callable[[float, Callable[[], None]], Any] | None = None,
     clock: Callable[[], float] | None = None,
