@@ -1,6 +1,7 @@
 """Several nodes on one PostgreSQL and one Valkey: whatever a client does on one is so on all of them."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,7 +14,7 @@ from websockets.asyncio.client import connect
 
 from tests.here import HereServer, serving, until
 from tests.servers import Databases, ValkeyServer
-from tests.serving import NativeClient
+from tests.serving import CommandRefused, NativeClient
 
 pytestmark = pytest.mark.anyio
 
@@ -191,3 +192,45 @@ async def test_a_session_of_a_node_that_is_gone_is_unknown(nodes: list[HereServe
     async with httpx2.AsyncClient() as http:
         answer = await http.get(f"{nodes[0].url}/socket.io/?EIO=4&transport=polling&sid={'0' * 16}abc")
     assert answer.status_code == 400
+
+
+async def sent_until_refused(*clients: NativeClient) -> int:
+    """How many messages they could send by turns."""
+    for sent, client in enumerate(itertools.cycle(clients)):
+        try:
+            await client.call("message.send", room="den", text="again")
+        except CommandRefused as refused:
+            if refused.code == "rate_limited":
+                return sent
+            raise
+    raise AssertionError
+
+
+async def test_a_subject_has_its_rate_and_its_connections_once_on_all_nodes(
+    tmp_path: Path, postgres_url: str, valkey: ValkeyServer
+) -> None:
+    settings = {"limits__messages_per_s": 0.01, "limits__messages_burst": 4, "limits__connections": 2}
+    async with several(2, tmp_path / "data", postgres_url, valkey.url, **settings) as (one, two):
+        await until(lambda: bool(one.server.nodes.living and two.server.nodes.living))
+        async with one.native(one.token("ada")) as first, two.native(two.token("ada")) as second:
+            await first.call("room.create", room="den", visibility="public")
+            sent = await sent_until_refused(first, second)
+            assert sent <= 5, "on two nodes apart it would be eight"
+            async with two.native(two.token("ada")) as third:
+                assert (await second.closed())[0] == 4409 or (await first.closed())[0] == 4409
+                await third.call("room.list")
+
+
+async def test_failed_sign_ins_on_one_node_count_on_all(
+    tmp_path: Path, postgres_url: str, valkey: ValkeyServer
+) -> None:
+    async with (
+        several(2, tmp_path / "data", postgres_url, valkey.url, limits__login_failures=2) as (one, two),
+        httpx2.AsyncClient() as http,
+    ):
+        wrong = {"username": "ada", "password": "wrong"}
+        for node in (one, two):
+            assert (await http.post(node.url + "/auth/login", json=wrong)).status_code == 401
+        await until(lambda: bool(one.server.bus.received and two.server.bus.received))
+        codes = [(await http.post(node.url + "/auth/login", json=wrong)).status_code for node in (one, two)]
+    assert codes == [429, 429]

@@ -14,8 +14,10 @@ from parley.delivery.bus import ALL, Bus, of_node, of_room
 #: For how long a room's version is told again each second, and of how many rooms at once.
 REPEAT_S: Final = 10.0
 REPEATED_MAX: Final = 500
-#: People whom a node tells of when it is first asked for a room were there before.
+#: How long the others have to say who is in a room.
 LEARNING_S: Final = 0.25
+#: Who came this short a time ago is told of as such also where a node is first asked for a room.
+LATELY_S: Final = 3.0
 
 People = dict[str, str]
 
@@ -49,6 +51,7 @@ class Rosters:
         self._count = 0
         self._versions: dict[str, int] = {}
         self._recent: dict[str, float] = {}
+        self._lately: dict[tuple[str, str], float] = {}
         self._far: dict[str, dict[str, _Roster]] = {}
         self._followed: Counter[str] = Counter()
         self._followed_at_s: dict[str, float] = {}
@@ -64,11 +67,15 @@ class Rosters:
         before = self._versions.get(room, 0)
         self._count += 1
         self._versions[room] = self._count
-        self._recent[room] = self._clock_s() + REPEAT_S
+        now_s = self._clock_s()
+        self._recent[room] = now_s + REPEAT_S
+        self._lately.update({(room, subject): now_s + LATELY_S for subject in came})
         self._bus.note(of_room(room), "presence.moved", [room, before, self._count, came, went])
 
     def tick(self) -> None:
         now_s = self._clock_s()
+        for person in [person for person, until_s in self._lately.items() if until_s <= now_s]:
+            del self._lately[person]
         for room, until_s in list(self._recent.items()):
             if until_s <= now_s:
                 del self._recent[room]
@@ -84,7 +91,9 @@ class Rosters:
             self._tell(of_room(room), room)
 
     def _tell(self, topic: str, room: str) -> None:
-        self._bus.note(topic, "presence.roster", [room, self._versions.get(room, 0), self._local.here(room)])
+        people = self._local.here(room)
+        lately = [subject for subject in people if (room, subject) in self._lately] if self._lately else []
+        self._bus.note(topic, "presence.roster", [room, self._versions.get(room, 0), people, lately])
 
     def _asked(self, node: str, room: str) -> None:
         self._tell(of_node(node), room)
@@ -144,7 +153,7 @@ class Rosters:
         self._local.elsewhere(room, came, went, were_there=False)
 
     def _told(self, node: str, body: Any) -> None:
-        room, version, people = body
+        room, version, people, lately = body
         if room not in self._followed:
             return
         rosters = self._far.setdefault(room, {})
@@ -155,8 +164,11 @@ class Rosters:
         came = {subject: name for subject, name in people.items() if subject not in roster.people}
         went = {subject: name for subject, name in roster.people.items() if subject not in people}
         roster.version, roster.people = version, people
-        if came or went:
-            self._local.elsewhere(room, came, went, were_there=is_first)
+        before = {subject: name for subject, name in came.items() if is_first and subject not in lately}
+        if before:
+            self._local.elsewhere(room, before, {}, were_there=True)
+        if went or len(came) > len(before):
+            self._local.elsewhere(room, came, went, were_there=False)
 
     def _compare(self, node: str, body: Any) -> None:
         for room, version in body.items():

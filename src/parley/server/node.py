@@ -59,6 +59,7 @@ from parley.service.passwords import Passwords, hash_password
 from parley.service.queue import Queue
 from parley.service.refusals import Refusals
 from parley.service.sessions import Sessions
+from parley.service.shared_limits import SharedLimits
 from parley.service.sign_in import SignIn
 from parley.service.streams import Streams
 from parley.service.tickets import Tickets
@@ -382,13 +383,15 @@ class Server:
             return await helpdesk.prepared(await sign_in.prepared(params, principal), principal)
 
         hub.came = came
+        messages = Buckets(limits.messages_per_s, limits.messages_burst)
+        guest_messages = Buckets(limits.guest_messages_per_s, limits.guest_messages_burst)
         door = Door(
             store,
             hub,
             signals,
             present,
-            messages=Buckets(limits.messages_per_s, limits.messages_burst),
-            guest_messages=Buckets(limits.guest_messages_per_s, limits.guest_messages_burst),
+            messages=messages,
+            guest_messages=guest_messages,
             guest_cases=Buckets(limits.guest_messages_per_s, 4 * limits.guest_messages_burst),
             conversations=beginnings,
             prepare=prepare,
@@ -406,6 +409,19 @@ class Server:
             call_later=loop.call_later,
             clock_s=clock.monotonic_s,
         )
+        if isinstance(bus, RedisBus):
+            shared = SharedLimits(bus, lambda: self.nodes.living, clock.monotonic_s)
+            for name, buckets in (("m", messages), ("g", guest_messages), ("c", beginnings)):
+                shared.share_buckets(name, buckets)
+            shared.share_failures(sign_in.failures)
+            counted = connections.crowded = shared.share_connections(connections)
+
+            def came_up() -> None:
+                present.rosters.announce()
+                for subject, count, limit in connections.counts():
+                    counted(subject, count, limit)
+
+            bus.came_up = came_up
         watch = Watch(
             store,
             hub,
@@ -693,7 +709,7 @@ def _follow_rooms(hub: Hub, bus: RedisBus, rosters: Rosters) -> None:
             rosters.ask(topic.removeprefix(of_room("")))
 
     hub.opened, hub.closed = opened, closed
-    bus.followed, bus.came_up = followed, rosters.announce
+    bus.followed = followed
 
 
 def _missing_from(store: Store) -> Any:

@@ -5,7 +5,7 @@ Reads no clock (`now_s` is an argument, in seconds of any clock that never goes 
 
 import math
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Final
 
 #: An entry is about 200 bytes; a node that sees more keys than this forgets those longest unseen.
@@ -19,29 +19,38 @@ class Buckets:
     kept; one more forgets the key longest unseen, which then finds a full bucket.
     """
 
-    __slots__ = ("_full_at", "_interval_s", "_keys_max", "_slack_s")
+    __slots__ = ("_full_at", "_keys_max", "_slack_s", "interval_s", "took")
 
     def __init__(self, rate_per_s: float, burst: float, keys_max: int = KEYS_MAX) -> None:
         off = rate_per_s <= 0 or burst <= 0
-        self._interval_s = 0.0 if off else 1.0 / rate_per_s
-        self._slack_s = (burst - 1) * self._interval_s
+        self.interval_s = 0.0 if off else 1.0 / rate_per_s
+        self._slack_s = (burst - 1) * self.interval_s
         self._keys_max = keys_max
         self._full_at: dict[Hashable, float] = {}
+        #: Told of each token taken, where other nodes want to know (`shared_limits.py`).
+        self.took: Callable[[Hashable], None] | None = None
 
     def take(self, key: Hashable, now_s: float) -> float:
         """0.0 and one token taken, or none taken and the seconds until there is one."""
-        if not self._interval_s:
+        if not self.interval_s:
             return 0.0
         full_at = self._full_at.pop(key, now_s)  # popped and put back: the dict's order is that of last use
         if full_at < now_s:
             full_at = now_s
         # A thousandth of a token forgiven: sums of floats miss whole tokens by a hair.
         wait_s = full_at - now_s - self._slack_s
-        if wait_s > self._interval_s * 0.001:
+        if wait_s > self.interval_s * 0.001:
             self._put(key, full_at)
             return wait_s
-        self._put(key, full_at + self._interval_s)
+        self._put(key, full_at + self.interval_s)
+        if self.took is not None:
+            self.took(key)
         return 0.0
+
+    def adopt(self, key: Hashable, now_s: float, ahead_s: float) -> None:
+        """With what is taken elsewhere, the bucket is full again in `ahead_s` at the earliest."""
+        full_at = self._full_at.pop(key, now_s)
+        self._put(key, max(full_at, now_s + ahead_s))
 
     def _put(self, key: Hashable, full_at: float) -> None:
         if len(self._full_at) >= self._keys_max:
@@ -58,13 +67,15 @@ class Failures:
     At most `keys_max` keys are kept; one more forgets the key longest unseen.
     """
 
-    __slots__ = ("_at", "_keys_max", "_limit", "_window_s")
+    __slots__ = ("_at", "_keys_max", "_limit", "_window_s", "told")
 
     def __init__(self, limit: int, window_s: float, keys_max: int = KEYS_MAX) -> None:
         self._limit = limit
         self._window_s = window_s
         self._keys_max = keys_max
         self._at: dict[Hashable, deque[float]] = {}
+        #: Told of each failure, where other nodes want to know.
+        self.told: Callable[[Hashable], None] | None = None
 
     def retry_after(self, key: Hashable, now_s: float) -> float:
         """0.0 where one more attempt may be made, else the seconds until it may. Counts nothing."""
@@ -84,10 +95,12 @@ class Failures:
         self.retry_after(key, now_s)  # forgets what is out of the window
         return self._limit - len(self._at.get(key, ()))
 
-    def add(self, key: Hashable, now_s: float) -> None:
-        """Count one failure. Ask `retry_after` before the attempt."""
+    def add(self, key: Hashable, now_s: float, *, told: bool = True) -> None:
+        """Count one failure. Ask `retry_after` before the attempt. `told`: other nodes hear of it, too."""
         if not self._limit:
             return
+        if told and self.told is not None:
+            self.told(key)
         times = self._at.pop(key, None)
         if times is None:
             if len(self._at) >= self._keys_max:

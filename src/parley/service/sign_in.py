@@ -78,6 +78,8 @@ class SignIn:
         self._by_account = Failures(login_failures, WINDOW_S)
         self._by_address = Failures(login_failures * ADDRESS_FACTOR, WINDOW_S)
         self._by_session = Failures(login_failures, WINDOW_S)
+        #: What other nodes should know of.
+        self.failures = {"account": self._by_account, "address": self._by_address, "session": self._by_session}
         self._under_way: Counter[Try] = Counter()
         self._ended = asyncio.Event()
 

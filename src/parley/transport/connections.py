@@ -4,7 +4,7 @@ Finds them by subject, session, token and conversation, so that a revocation rea
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from parley.domain.principal import Principal
@@ -55,6 +55,8 @@ class Connections:
         self._per_subject = per_subject
         self._per_service = per_service
         self.is_fenced = False
+        #: Told of a subject, how many it has here now, and how many it may have on all nodes.
+        self.crowded: Callable[[str, int, int], None] | None = None
         self._pending: Counter[str] = Counter()
         self._all: dict[Live, None] = {}
         self._by: dict[str, dict[Live, None]] = {}
@@ -94,11 +96,12 @@ class Connections:
         self._all[connection] = None
         for key in _keys(principal):
             self._by.setdefault(key, {})[connection] = None
-        limit = self._per_service if principal.type == "service" else self._per_subject
+        limit = self._limit(principal)
         theirs = self._by["subject:" + principal.subject]
+        if self.crowded is not None and limit:
+            self.crowded(principal.subject, len(theirs), limit)
         if limit and len(theirs) > limit:
-            others = [other for other in theirs if other is not connection]
-            min(others, key=lambda other: other.heard_at_s).replaced()
+            self._replace(theirs, connection)
 
     def add_nobody(self, connection: Live) -> None:
         """One that needs no bearer: a listener of a public stream. It is counted, and is nobody's."""
@@ -114,6 +117,28 @@ class Connections:
                 found.pop(connection, None)
                 if not found:
                     del self._by[key]
+        if self.crowded is not None and (limit := self._limit(principal)):
+            self.crowded(principal.subject, len(self._by.get("subject:" + principal.subject, ())), limit)
+
+    def _limit(self, principal: Principal) -> int:
+        return self._per_service if principal.type == "service" else self._per_subject
+
+    def _replace(self, theirs: Iterable[Live], newest: Live | None) -> None:
+        others = [other for other in theirs if other is not newest]
+        if others:
+            min(others, key=lambda other: other.heard_at_s).replaced()
+
+    def replace_one(self, subject: str) -> None:
+        """The subject has one too many, with those elsewhere: the longest silent goes, and not the last to come."""
+        theirs = self.of("subject:" + subject)
+        self._replace(theirs, theirs[-1] if len(theirs) > 1 else None)
+
+    def counts(self) -> Iterator[tuple[str, int, int]]:
+        """Each subject, how many it has here, and how many it may have."""
+        for key, theirs in list(self._by.items()):
+            principal = next(iter(theirs)).principal
+            if key.startswith("subject:") and principal is not None:
+                yield principal.subject, len(theirs), self._limit(principal)
 
     def of(self, key: str) -> list[Live]:
         """Those under a key: `subject:…`, `session:…`, `token:…` or `conversation:…`."""
