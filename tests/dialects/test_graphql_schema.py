@@ -79,6 +79,35 @@ def test_every_command_is_a_field_once_with_all_its_parameters(name: str) -> Non
     assert sorted(root.parameters.values()) == sorted(COMMANDS[name].params.__struct_fields__)
 
 
+def spelled(name: str) -> str:
+    """CONTRACT section 4: `noun.verb` is `verbNoun`; one thing goes by its noun, a list by the plural."""
+    noun, verb = name.split(".")
+    if verb in ("get", "describe"):
+        return noun
+    if verb == "list":
+        return {"reply": "replies"}.get(noun, f"{noun}s")
+    if verb in ("members", "deliveries"):
+        return verb
+    first, *rest = [*verb.split("_"), noun]
+    return first + "".join(word.capitalize() for word in rest)
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ELSEWHERE])
+def test_every_command_is_spelled_as_the_contract_has_it(name: str) -> None:
+    (root,) = [root for root in ROOTS.values() if root.row is COMMANDS[name]]
+    assert root.name == spelled(name)
+    members = graphql_schema._RESULTS.get(name)
+    told = field_sdl(root.kind, root.name).rpartition(": ")[2]
+    if name in graphql_schema._WHOLE:
+        assert told == "Session!"
+    elif members == {}:
+        assert told == "Boolean!", "{} is true"
+    elif members is not None and len(members) == 1:
+        assert told == next(iter(members.values())), "one member is that member"
+    else:
+        assert told.endswith(("Page!", "Result!"))
+
+
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ELSEWHERE])
 def test_every_command_says_what_it_answers(name: str) -> None:
     said = {*graphql_schema._RESULTS, *graphql_schema._WHOLE}

@@ -1,11 +1,12 @@
 // npm's graphql-ws, driven by lines of JSON: node graphql_ws_client.mjs URL
-// In: {token} · {subscribe, query, variables, resumes} · {query: N, document, variables} · {stop: N} · {close}.
+// In: {token} · {subscribe, query, variables, resumes} · {query: N, document, variables} · {stop: N} · {init} · {close}.
 // Out: {on: "connected" | "closed", ...}, {next: N, payload}, {error: N, payload}, {complete: N}.
 import { createInterface } from "node:readline";
 import { createClient } from "graphql-ws";
 import WebSocket from "ws";
 
 let token = null;
+let open = null;
 const say = (line) => process.stdout.write(JSON.stringify(line) + "\n");
 const stops = new Map();
 const client = createClient({
@@ -15,7 +16,10 @@ const client = createClient({
   retryAttempts: 20,
   retryWait: () => new Promise((resolve) => setTimeout(resolve, 30)),
   on: {
-    connected: () => say({ on: "connected" }),
+    connected: (socket) => {
+      open = socket;
+      say({ on: "connected" });
+    },
     closed: (event) => say({ on: "closed", code: event.code, reason: event.reason }),
   },
 });
@@ -37,6 +41,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   const asked = JSON.parse(line);
   if ("token" in asked) token = asked.token;
   else if ("stop" in asked) stops.get(asked.stop)();
+  else if (asked.init) open.send('{"type":"connection_init"}'); // which the client would never do
   else if (asked.close) break;
   else begin(asked.begin, asked.query, asked.variables, asked.resumes);
 }

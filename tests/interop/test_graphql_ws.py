@@ -58,6 +58,9 @@ class GraphqlWs:
     def stop(self, number: int) -> None:
         self._ask(stop=number)
 
+    def init_again(self) -> None:
+        self._ask(init=True)
+
     async def until(self, wanted: Callable[[dict[str, Any]], bool], *, after: int = 0) -> dict[str, Any]:
         """The first line that is wanted, behind the first `after` of them."""
         try:
@@ -149,6 +152,17 @@ class TestInit:
             ada.use(server.token("ada"))
             told = await ada.until(lambda line: line.get("next") == asked)
             assert told["payload"]["data"]["session"]["subject"] == "ada"
+
+    async def test_two_are_4429_and_it_does_not_come_again(self, server: HereServer) -> None:
+        async with npm(server.url, server.token("ada")) as ada:
+            notices = ada.begin(NOTICES)
+            assert (await ada.answer(SESSION))["data"]["session"]["subject"] == "ada"
+            ada.init_again()
+            end = {"code": 4429, "reason": "Too many initialisation requests"}
+            assert await ada.failure(notices) == end
+            told = [line["payload"]["data"]["sessionNotices"] for line in ada.said if line.get("next") == notices]
+            assert told == [{"type": "closing", "code": 4400, "reason": "bad_request", "reconnect": False}]
+            assert [line["on"] for line in ada.said if "on" in line] == ["connected", "closed"]
 
 
 class TestSubscribing:
@@ -242,6 +256,18 @@ class TestATokensLife:
             await root.call("session.revoke", subject="ada", reason="enough")
             assert await ada.failure(number) == {"code": 4401, "reason": "enough"}
             assert [line["on"] for line in ada.said if "on" in line] == ["connected", "closed"]
+
+    async def test_replaced_by_one_connection_too_many_it_is_4409_and_it_stays_away(self, tmp_path: Path) -> None:
+        async with (
+            serving(tmp_path / "data", limits__connections=1) as server,
+            npm(server.url, server.token("ada")) as ada,
+        ):
+            notices = ada.begin(NOTICES)
+            assert (await ada.answer(SESSION))["data"]["session"]["subject"] == "ada"
+            async with server.native(server.token("ada")) as second:
+                await second.call("session.describe")
+                assert await ada.failure(notices) == {"code": 4409, "reason": "replaced"}
+                assert [line["on"] for line in ada.said if "on" in line] == ["connected", "closed"]
 
     async def test_at_the_end_of_its_lifetime_it_is_1012_and_it_comes_back(self, tmp_path: Path) -> None:
         async with (

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import websockets
 from websockets.asyncio.client import connect
@@ -420,6 +421,27 @@ class TestSharing:
             await owner.operation(SEND, room="den", text="to all and one")
             await until(lambda: bool(ada.payloads(another)))
             assert made == [3, 3]
+
+    async def test_the_same_document_tells_each_only_what_they_may_see(self, server: HereServer) -> None:
+        async with httpx2.AsyncClient(base_url=server.url, verify=False) as http:
+            begun = (await http.post("/conversations", json={"name": "Vi", "message": "hello"})).json()
+        id = begun["conversation"]["id"]
+        async with (
+            graphql(server.url, begun["access_token"]) as visitor,
+            graphql(server.url, server.token("ava", roles=("agent",))) as ava,
+            graphql(server.url, server.token("root", roles=("admin",))) as root,
+        ):
+            reading = {client: await live(client, SIGNALS, room=id) for client in (visitor, ava, root)}
+            typing = 'mutation($room: ID!) { setTyping(room: $room, active: true, text: "a draft") }'
+            assert await visitor.operation(typing, room=id) == {"data": {"setTyping": True}}
+
+            def texts(client: GraphqlClient) -> list[Any]:
+                told = [payload["data"]["roomSignals"] for payload in client.payloads(reading[client])]
+                return [one.get("text") for sig in told for one in sig["data"].get("started", [])]
+
+            await until(lambda: all(texts(client) for client in reading))
+            assert texts(ava) == ["a draft"]
+            assert texts(visitor) == texts(root) == [None]
 
     def test_what_is_shared_goes_with_the_last_that_shares_it(self) -> None:
         from parley.dialects.graphql_documents import Documents

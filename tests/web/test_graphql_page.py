@@ -120,6 +120,25 @@ async def test_a_link_brings_a_query_and_asks_nothing_by_itself(explorer: Open) 
     await expect(page.get_by_role("article")).to_have_count(0)
 
 
+async def test_it_is_all_done_by_keys(explorer: Open, server: ServerProcess) -> None:
+    page = await explorer()
+    focused = page.locator(":focus")
+    for place in ("Chat", "document", "variables", "token", "run", "said", "Schema"):
+        await page.keyboard.press("Tab")
+        assert await focused.evaluate("one => one.id || one.textContent") == place
+        assert await focused.evaluate("one => getComputedStyle(one).outlineStyle") != "none", place
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("region", name="The schema as text")).to_contain_text("type Query {")
+    await page.keyboard.press("Tab")
+    await page.keyboard.type("SendMessageResult")
+    await expect(page.get_by_role("region", name="The schema as text")).not_to_contain_text("type Query {")
+    await run(page, EVENTS, token=server.login("ada"))
+    await expect(page.get_by_role("status")).to_have_text("Live")
+    await page.keyboard.press("Control+Enter")
+    await expect(page.get_by_role("status")).to_have_text("Stopped, 0 told")
+    await expect(page.get_by_label("Document")).to_be_focused()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 async def test_the_explorer_has_no_violation(
