@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from parley.dialects.ogg import build_page, parse_page
+from parley.dialects.ogg import Pages, build_page, parse_page
 from tests.here import HereServer, serving, until
 from tests.ogg import HEAD as OGG_HEAD
-from tests.ogg import joined, link
+from tests.ogg import joined, link, packet
 from tests.streams import HttpStream, audio, get, listen, payloads, publish, put, request
+from tests.transport.wire import BINARY, Peer, request_head
 
 pytestmark = pytest.mark.anyio
 
@@ -688,3 +689,88 @@ class TestHttp:
             await ada.send(HEAD + PAGES[0])
             await ada.finish()
             assert await ada.head() == 204
+
+
+class TestASlowListener:
+    """It reads nothing while half a megabyte goes by; `LATER` marks what is sent once it reads again."""
+
+    LATER = 256
+
+    @pytest.mark.parametrize("by", ["GET", "socket"])
+    async def test_loses_pages_and_is_kept_little_of_the_past(self, server: HereServer, by: str) -> None:
+        token = await made(server, "show")
+        pages = [*range(25), *range(self.LATER, self.LATER + 100)]
+        sent = iter(
+            build_page(
+                [packet(number, 40 if number >= self.LATER else 20_000)], serial=1, sequence=at, granule=at * 960
+            )
+            for at, number in enumerate(pages, 2)
+        )
+        count = HEADER_PAGES
+        broadcasts = server.server.streams.broadcasts
+        async with put(server, "show", token) as ada, listen(server, "show", max_size=None) as quick:
+
+            async def send_one() -> None:
+                nonlocal count
+                count += 1
+                await ada.send(next(sent).data)
+                await quick.pages(count)
+
+            await quick.news()
+            await ada.send(HEAD)
+            await send_one()
+            port = int(server.url.rsplit(":", 1)[1])
+            async with await Peer.connect(port, receive_buffer=4096) as slow:
+                if by == "GET":
+                    await slow.send(b"GET /streams/show HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                else:
+                    await slow.send(request_head("/streams/show/listen"))
+                await slow.read_head()
+                await until(lambda: server.server.streams.listeners("show") == 2)
+                before = broadcasts.pages_passed_over
+                for _ in range(24):
+                    await send_one()
+                assert broadcasts.pages_passed_over > before + 10
+                reading = asyncio.ensure_future(self.read_until_later(slow))
+                while not reading.done():
+                    await send_one()
+                raw = await reading
+                found = Pages().feed(unchunked(raw) if by == "GET" else unframed(raw))
+            numbers = [int.from_bytes(one[1:5], "big") for one in payloads(found[HEADER_PAGES:])]
+            kept = [number for number in numbers if number < self.LATER]
+            assert kept == list(range(len(kept))), "whole pages, in order"
+            assert len(kept) < 15, "no more than the buffers of the two ends hold"
+            later = numbers[len(kept) :]
+            assert later == list(range(later[0], later[0] + len(later))), "and then all that is new"
+
+    async def read_until_later(self, peer: Peer) -> bytes:
+        mark = packet(self.LATER)[:4]
+        while mark not in peer._bytes and await peer._more():
+            pass
+        return peer._bytes
+
+
+def unchunked(raw: bytes) -> bytes:
+    """The whole chunks at the beginning of a body, as one."""
+    found = b""
+    while raw:
+        size, _, rest = raw.partition(b"\r\n")
+        if not size or len(rest) < int(size, 16):
+            break
+        found, raw = found + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+    return found
+
+
+def unframed(raw: bytes) -> bytes:
+    """The whole binary messages of a socket, as one."""
+    found = b""
+    while len(raw) >= 4:
+        size, start = raw[1], 2
+        if size >= 126:
+            start = 4 if size == 126 else 10
+            size = int.from_bytes(raw[2:start], "big")
+        if len(raw) < start + size:
+            break
+        found += raw[start : start + size] if raw[0] == BINARY else b""
+        raw = raw[start + size :]
+    return found
