@@ -1,7 +1,7 @@
 """The fuzzers, for a short while; what they are and may see stands in `fuzz/`."""
 
 import pytest
-from fuzz import ogg, socketio
+from fuzz import broadcast, ogg, socketio
 
 from tests.lengths import LONG
 
@@ -17,3 +17,10 @@ def test_hostile_socketio_clients_meet_only_the_endings_that_are_allowed() -> No
 def test_hostile_ogg_is_refused_or_resynchronised_at_a_bounded_price() -> None:
     seen = ogg.run(seconds=300 if LONG else 2, seed=1)
     assert min(seen[what] for what in ("audio", "header", "other", "refused", "served")) > 100
+
+
+@pytest.mark.timeout(400)
+def test_hostile_broadcasters_are_refused_and_disturb_nobody() -> None:
+    seen = broadcast.run(seconds=300 if LONG else 3, seed=1)
+    assert min(seen[what] for what in ("4400 not_ogg_opus", "415 not_ogg_opus", "broken chunk", "204", "1000 ")) > 5
+    assert seen["behaved"] > 50
