@@ -11,7 +11,7 @@ import pytest
 from parley.dialects.ogg import Pages
 from tests.here import HereServer, serving, until
 from tests.ogg import decoded, encoded
-from tests.streams import audio, get, listen, payloads, publish, put
+from tests.streams import audio, listen, payloads, publish, put
 
 pytestmark = pytest.mark.anyio
 
