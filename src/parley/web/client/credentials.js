@@ -94,6 +94,10 @@ export function peek(token) {
   }
 }
 
+/** How long an answer may take. A password's hash waits its turn on a busy server; a refresh token's does not. */
+const LOGIN_MS = 20_000;
+const REFRESH_MS = 5_000;
+
 /** A token this near its end is renewed before it is shown. */
 const MARGIN_MS = 10_000;
 
@@ -147,7 +151,7 @@ export class SignIn {
    * @param {string} password
    */
   async login(username, password) {
-    const grant = await this.#post("/auth/login", { username, password });
+    const grant = await this.#post("/auth/login", { username, password }, LOGIN_MS);
     await this.#keep(grant);
     return grant.access_token;
   }
@@ -180,7 +184,7 @@ export class SignIn {
     // Read inside the lock: what we knew before it may be used up, and using it again late is taken for a theft.
     const kept = await this.#store.get();
     if (kept === null) throw new ParleyError("sign_in_needed", 401, "nobody is signed in");
-    const grant = await this.#post("/auth/refresh", { refresh_token: kept }).catch(async (error) => {
+    const grant = await this.#post("/auth/refresh", { refresh_token: kept }, REFRESH_MS).catch(async (error) => {
       // 404 is a server that keeps no sessions: like a session that is over, it asks for the password again.
       if (!error.passing) await this.#store.remove();
       throw error;
@@ -222,10 +226,13 @@ export class SignIn {
   /**
    * @param {string} path
    * @param {object} body
+   * @param {number} answerMs
    * @returns {Promise<Grant>}
    */
-  async #post(path, body) {
-    const init = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+  async #post(path, body, answerMs) {
+    // A kept connection may be dead and never answer; asking again is safe, a refresh token's second use included.
+    const signal = AbortSignal.timeout(answerMs);
+    const init = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), signal };
     const response = await this.#fetch(this.#base + path, init).catch((error) => {
       throw connectionLost(String(error?.message ?? error));
     });

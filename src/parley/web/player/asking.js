@@ -17,6 +17,9 @@ import { connectionLost, fromHttp, fromRpc } from "../client/errors.js";
  * @property {{subject: string, name?: string}|null} [broadcaster]
  */
 
+/** A kept connection may be as dead as the socket that was lost: what is not answered by then is asked anew. */
+const ANSWER_MS = 5_000;
+
 /** @param {string} name */
 export const streamPath = (name) => `/streams/${encodeURIComponent(name)}`;
 
@@ -34,9 +37,11 @@ const bearer = (token) => (token === null ? {} : { authorization: `Bearer ${toke
  */
 export async function mayListen(name, token) {
   const abort = new AbortController();
+  const timer = setTimeout(() => abort.abort(), ANSWER_MS);
   const response = await fetch(streamPath(name), { headers: bearer(token), signal: abort.signal, cache: "no-store" }).catch((error) => {
     throw connectionLost(String(error?.message ?? error));
   });
+  clearTimeout(timer);
   if (response.ok) return abort.abort();
   const refusal = await fromHttp(response);
   if (refusal.code !== "not_live") throw refusal;
@@ -63,7 +68,8 @@ export async function ticket(token) {
 
 /** @param {string} path @param {string} token @param {string} body */
 async function post(path, token, body) {
-  const init = { method: "POST", headers: { ...bearer(token), "content-type": "application/json" }, body };
+  const signal = AbortSignal.timeout(ANSWER_MS);
+  const init = { method: "POST", headers: { ...bearer(token), "content-type": "application/json" }, body, signal };
   const response = await fetch(path, init).catch((error) => {
     throw connectionLost(String(error?.message ?? error));
   });
