@@ -55,6 +55,7 @@ class TestBeginning:
             "queued_at": "2027-01-15T08:00:00.000Z",
             "closed_at": None,
             "preview": True,
+            "attended": False,
         }
 
     def test_its_log_begins_with_its_queuing_and_the_first_message_follows(self, stage: Stage, desk: Helpdesk) -> None:

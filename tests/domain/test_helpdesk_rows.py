@@ -2,8 +2,9 @@
 
 import pytest
 
-from parley.domain import accounts, agents, claims, departments, replies
+from parley.domain import accounts, agents, claims, departments, replies, transcripts
 from parley.domain.departments import Hours
+from parley.domain.principal import OPERATOR
 from tests.domain.helpdesk import Helpdesk, of
 from tests.stage import Stage, somebody
 
@@ -78,6 +79,25 @@ class TestAgents:
         agent = told.data["agent"]
         assert (agent.subject, agent.status, agent.capacity) == (desk.ava.subject, "away", 3)
         assert not stage.decide(desk.ava, agents.SetStatus("away", capacity=3)).signals
+
+    def test_who_waits_is_told_whether_anybody_is_here(self, stage: Stage, desk: Helpdesk) -> None:
+        waiting = of(desk.begin().conversation)
+
+        def is_attended() -> bool:
+            attended: bool = stage.do(desk.root, transcripts.Get(waiting))["conversation"]["attended"]
+            return attended
+
+        assert not is_attended()
+        stage.decide(OPERATOR, agents.Seen([(desk.ava.subject, "ava")]))
+        assert is_attended()
+        stage.do(desk.ava, agents.SetStatus("away"))
+        assert not is_attended()
+        stage.do(desk.ava, agents.SetStatus("available"))
+        assert is_attended()
+        stage.clock.forward(s=121)
+        assert not is_attended()
+        stage.do(desk.ava, claims.Claim(waiting))
+        assert "attended" not in stage.do(desk.root, transcripts.Get(waiting))["conversation"]
 
     def test_only_agents_have_a_status(self, stage: Stage, desk: Helpdesk) -> None:
         for who in (desk.ada, desk.root):

@@ -88,6 +88,13 @@ async def test_the_next_one_with_news_is_one_key_away(pages: Any, server: Server
         await agent.keyboard.press("Escape")
     await agent.keyboard.press("n")
     await expect(agent.get_by_role("heading", level=1)).to_have_text("Uma")
+    await agent.keyboard.press("Control+k")
+    await agent.get_by_role("combobox").fill("am sec")
+    await agent.keyboard.press("Enter")
+    await expect(agent.get_by_role("heading", level=1)).to_have_text("Vi")
+    await expect(agent.get_by_role("log")).to_be_focused()
+    await agent.keyboard.press("n")
+    await expect(agent.get_by_role("heading", level=1)).to_have_text("Uma")
     await expect(said(agent, "I am first")).to_have_count(1)
     async with native(server, server.login("agent")) as other:
         await other.call("conversation.close", conversation=second["id"])

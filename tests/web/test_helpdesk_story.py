@@ -46,7 +46,7 @@ async def test_a_visitor_and_an_agent_talk_from_the_first_word_to_the_rating(
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     await visitor.open()
     await visitor.say("Does it whistle?")
-    await expect(visitor.status).to_contain_text("in the queue")
+    await expect(visitor.status).to_contain_text("You are number 1 in the queue")
     await expect(agent.locator(".desk-item")).to_have_count(1)
     await agent.keyboard.press("c")
     await expect(said(agent, "Does it whistle?")).to_have_count(1)

@@ -117,6 +117,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "queuedAt": "Since when it waits, or last waited, RFC 3339 in UTC.",
     "closedAt": "When it was closed, RFC 3339 in UTC.",
     "preview": "Whether agents see what the visitor types; told to whoever asks for one conversation.",
+    "attended": "While it waits: whether an agent is here at all; told to whoever asks for one conversation.",
     "lastMessage": "Its newest message.",
     "unread": "How many of others' messages the one who asks has not read.",
     "conversation": "The conversation.",

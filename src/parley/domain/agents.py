@@ -132,6 +132,11 @@ def existing(tx: Transaction, subject_or_username: str) -> Agent | None:
     return _unseen(subject, name) if account is not None and "agent" in account.role_set else None
 
 
+def seen_since_ms(who: Acting) -> int:
+    """Who was seen since then is here."""
+    return who.now_ms - int(max(who.rules.return_after_s, 60) * 1000)
+
+
 def capacity_of(agent: Agent | None, who: Acting) -> int:
     return who.rules.capacity if agent is None or agent.capacity is None else agent.capacity
 
@@ -157,7 +162,7 @@ def _unseen(subject: str, name: str) -> Agent:
 
 
 def _view(tx: Transaction, agent: Agent, who: Acting) -> AgentView:
-    online = who.now_ms - agent.seen_at_ms <= max(who.rules.return_after_s, 60) * 1000
+    online = agent.seen_at_ms >= seen_since_ms(who)
     return AgentView(
         agent.subject, agent.name, agent.status, capacity_of(agent, who), tx.open_with(agent.subject), online
     )

@@ -130,7 +130,8 @@ class VisitorView(Struct):
 class ConversationView(Struct):
     """`position` is its place among those of its department that wait, from 1; None in events, and where none waits.
 
-    `preview`, told to whoever asks for one conversation: whether agents see what the visitor types.
+    Told to whoever asks for one conversation: `preview`, whether agents see what the visitor types; `attended`, while
+    it waits, whether an agent is here at all.
     """
 
     id: str
@@ -147,6 +148,7 @@ class ConversationView(Struct):
     queued_at: str
     closed_at: str | None
     preview: bool | UnsetType = UNSET
+    attended: bool | UnsetType = UNSET
 
 
 def conversation_view(tx: Transaction, c: Conversation) -> ConversationView:
@@ -174,6 +176,7 @@ def answer(tx: Transaction, c: Conversation, who: Acting, events: Sequence[Event
     view = conversation_view(tx, c)
     if c.status == "queued":
         view.position = tx.queue_positions([c.id]).get(c.id)
+        view.attended = tx.is_attended(agents.seen_since_ms(who))
     view.preview = who.rules.preview
     return Decision({"conversation": view}, events, **more)
 

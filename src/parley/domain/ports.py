@@ -88,6 +88,9 @@ class Transaction(Protocol):
 
     def accounts_with_role(self, role: str) -> Sequence["Account"]: ...
     def agents(self) -> Sequence["Agent"]: ...
+    def is_attended(self, since_ms: int) -> bool:
+        """Whether an agent who is not away was seen since then."""
+
     def open_with(self, agent: str) -> int:
         """How many open conversations an agent has."""
 

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from parley.delivery.hub import Hub
 from parley.delivery.readers import Subscription
-from parley.domain.agents import Seen
+from parley.domain.agents import QUEUE, Seen
 from parley.domain.claims import Abandoned, Return
 from parley.domain.errors import Refusal
 from parley.domain.events import Event, Signal
@@ -81,6 +81,9 @@ class Queue:
 
     def came(self, subscription: Subscription) -> None:
         """Somebody reads a room: in a conversation that waits, they are told its place anew."""
+        if subscription.room == QUEUE and subscription.privy:
+            # At once: whoever waits is told that somebody is here.
+            self._write(Seen(agents=[(subscription.reader.subject, subscription.reader.name)]))
         if _is_conversation(subscription.room):
             self._told.pop(subscription.room, None)
             self._has_moved = True

@@ -12,6 +12,9 @@ from parley.store.rows import Rows
 from parley.store.schema import agents, departments, replies
 
 _AGENTS = Query(select(*agents.c).order_by(agents.c.subject))
+_SOMEBODY = Query(
+    select(agents.c.subject).where(agents.c.away_at_ms.is_(None), agents.c.seen_at_ms >= bindparam("since_ms")).limit(1)
+)
 _DEPARTMENTS = Query(
     select(*departments.c)
     .where(departments.c.id > bindparam("after"))
@@ -26,6 +29,9 @@ _REPLIES = Query(
 class HelpdeskQueries(Rows):
     def agents(self) -> Sequence[Agent]:
         return self.select(Agent, _AGENTS)
+
+    def is_attended(self, since_ms: int) -> bool:
+        return bool(self.select_values(_SOMEBODY, since_ms=since_ms))
 
     def department_by_name(self, name_key: str) -> Department | None:
         return self.by_other_key(Department, name_key)

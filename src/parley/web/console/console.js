@@ -15,6 +15,7 @@ import { About } from "./about.js";
 import { Availability } from "./availability.js";
 import { Bell } from "./bell.js";
 import { Desk } from "./desk.js";
+import { jumpDialog } from "./dialogs.js";
 import { TalkView } from "./talk_view.js";
 
 const TIMES_MS = 20_000;
@@ -101,7 +102,7 @@ function run(parley, session) {
   }
 
   function keysDialog() {
-    const known = [["c", "Claim: the one shown, or who waits longest"], ["n", "The next one of mine"], ["r", "Write a reply"], ["m", "Write a note"], ["e", "Close the conversation"], ["t", "Hand it over"], ["i", "About the visitor"], ["a", "Available, or away"], ["/", "A canned reply, in the composer"], ["Esc", "Leave the composer"]];
+    const known = [["c", "Claim: the one shown, or who waits longest"], ["n", "The next one of mine"], ["Ctrl K", "Jump to a conversation"], ["r", "Write a reply"], ["m", "Write a note"], ["e", "Close the conversation"], ["t", "Hand it over"], ["i", "About the visitor"], ["a", "Available, or away"], ["/", "A canned reply, in the composer"], ["Esc", "Leave the composer"]];
     openDialog({ title: "Keys" }, () => [
       h("dl", { class: "keys" }, ...known.map(([key, what]) => h("div", null, h("dt", null, h("kbd", null, key)), h("dd", null, what)))),
     ]);
@@ -109,6 +110,11 @@ function run(parley, session) {
 
   /** @param {KeyboardEvent} event */
   function key(event) {
+    if ((event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "k") {
+      event.preventDefault();
+      if (!document.querySelector("dialog[open]")) jumpDialog(desk, () => view.focusTarget);
+      return;
+    }
     const target = /** @type {Element} */ (event.target);
     if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, textarea, dialog")) return;
     const shown = desk.conversations.get(desk.current?.id ?? "");

@@ -1,10 +1,11 @@
 /**
- * The console's two questions: to whom a conversation goes, and whether its visitor is really to be blocked.
+ * The console's questions: to whom a conversation goes, whether its visitor is really to be blocked, which one to jump to.
  * @module
  */
 
-import { openDialog, troubleSpot } from "../elements/dialog.js";
-import { fill, h } from "../elements/dom.js";
+import { Picker } from "../chat/picker.js";
+import { giveFocus, openDialog, troubleSpot } from "../elements/dialog.js";
+import { bdi, fill, h } from "../elements/dom.js";
 
 /**
  * @typedef {import("./desk.js").Desk} Desk
@@ -76,4 +77,30 @@ export function blockDialog(desk, id, returnTo) {
   openDialog({ title: "Block this visitor?", returnTo }, (dialog) => [
     form(dialog, "Block", "warns", act, h("p", null, "Their connection ends at once, and they cannot write again until you unblock them."), field("Reason", reason)),
   ]);
+}
+
+/** @param {Desk} desk @param {() => HTMLElement} returnTo */
+export function jumpDialog(desk, returnTo) {
+  openDialog({ title: "Jump to a conversation", class: "jump", returnTo }, (dialog) => {
+    const states = { queued: "waiting", open: "", closed: "closed" };
+    const picker = new Picker({
+      label: "Name, address or words",
+      empty: "None of those listed has that. Older ones come with “Show more”.",
+      load: async () =>
+        [...desk.mine, ...desk.waiting, ...desk.others, ...desk.closed].map((one) => ({
+          key: one.id,
+          words: `${one.visitor.name ?? "Visitor"} ${one.visitor.email ?? ""} ${one.visitor.identity ?? ""} ${desk.lastLine(one)}`,
+          content: () => [
+            h("span", { class: "option-title" }, bdi(one.visitor.name || "Visitor"), " ", h("span", { class: "hint" }, bdi(desk.lastLine(one)))),
+            h("span", { class: "hint" }, states[one.status] || (one.assignee === desk.me.subject ? "yours" : bdi(one.assignee_name ?? ""))),
+          ],
+          pick: () => {
+            desk.show(one.id);
+            dialog.close();
+            giveFocus(returnTo());
+          },
+        })),
+    });
+    return [picker.element];
+  });
 }

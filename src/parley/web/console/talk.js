@@ -15,6 +15,9 @@ import { randomId } from "../parley.js";
  * @typedef {{changed: null, added: Item, updated: Item, pending: null, typing: null, news: Message}} TalkEvents
  */
 
+/** Typing is told again so often, while it goes on. */
+const TYPING_MS = 3_000;
+
 /** @extends {Emitter<TalkEvents>} */
 export class Talk extends Emitter {
   /** @type {Map<string, Item>} */
@@ -31,6 +34,8 @@ export class Talk extends Emitter {
   #me;
   #kept;
   #read = 0;
+  /** When it was last told that I type; 0 while I do not. */
+  #typedMs = 0;
   /** What comes from now on is new, and not told again. */
   #isLive = false;
 
@@ -91,6 +96,7 @@ export class Talk extends Emitter {
 
   /** @param {string} text */
   send(text) {
+    this.#typedMs = 0;
     const { subject, name } = this.#me;
     const key = randomId();
     const message = { id: key, room: this.id, seq: 0, text, sender: { subject, name }, at: new Date().toISOString(), client_id: key };
@@ -117,7 +123,10 @@ export class Talk extends Emitter {
 
   /** @param {boolean} active */
   type(active) {
-    if (!this.isNote) this.#parley.call("typing.set", { room: this.id, active }).catch(() => {});
+    const isTold = active && Date.now() - this.#typedMs < TYPING_MS;
+    if (this.isNote || isTold || (!active && this.#typedMs === 0)) return;
+    this.#typedMs = active ? Date.now() : 0;
+    this.#parley.call("typing.set", { room: this.id, active }).catch(() => {});
   }
 
   close() {

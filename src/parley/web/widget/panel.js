@@ -100,6 +100,7 @@ function said() {
   if (!conversation) return "";
   if (conversation.status === "closed") return words.closed;
   if (conversation.status === "open" && conversation.assignee_name) return put(words.answers, conversation.assignee_name);
+  if (conversation.attended === false) return words.unattended;
   return conversation.position ? put(words.position, conversation.position) : words.waiting;
 }
 

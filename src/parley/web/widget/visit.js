@@ -12,14 +12,16 @@ import { Parley, ParleyError, localStore, randomId } from "../parley.js";
  * @typedef {import("../parley.js").Message} Message
  * @typedef {{client_id: string, text: string, code?: string}} Unsent
  * @typedef {{id: string, status: "queued"|"open"|"closed", assignee_name: string|null, position?: number|null,
- *   rating: number|null, preview?: boolean, visitor: {subject: string, verified: boolean}}} Conversation
- * @typedef {{room?: string, isAsked?: boolean, draft?: string, unsent?: Unsent[]}} Kept
+ *   rating: number|null, preview?: boolean, attended?: boolean, visitor: {subject: string, verified: boolean}}} Conversation
+ * @typedef {{room?: string, isAsked?: boolean, said?: {name?: string, email?: string}, draft?: string, unsent?: Unsent[]}} Kept
  * @typedef {{changed: null, message: Message, started: string, typing: string|null, over: "over"|"ended",
  *   identified: string|null}} VisitEvents `identified` has the refusal's code, null where an issuer's word was taken
  */
 
 const SESSION = "parley.guest";
 const KEPT = "parley.visit";
+/** Who waits asks so often whether anybody is there. */
+const LOOK_MS = 30_000;
 /** A typed letter is told at most so often. */
 const TYPING_MS = 1_000;
 
@@ -45,6 +47,8 @@ export class Visit extends Emitter {
   #toldMs = 0;
   /** @type {ReturnType<typeof setTimeout>|undefined} */
   #typing;
+  /** @type {ReturnType<typeof setTimeout>|undefined} */
+  #looking;
 
   /** @param {string|null} page @param {string|null} department */
   constructor(page, department) {
@@ -134,8 +138,24 @@ export class Visit extends Emitter {
 
   /** Name and email were asked for; either may be empty. @param {string} name @param {string} email */
   async introduce(name, email) {
-    if (name || email) await this.#call("conversation.update", { ...(name && { name }), ...(email && { email }) });
+    const said = { ...(name && { name }), ...(email && { email }) };
+    if (name || email) await this.#introduce(said);
     this.#keep({ isAsked: true });
+  }
+
+  /** On a line that is not there it waits for the next. @param {{name?: string, email?: string}} said */
+  async #introduce(said) {
+    this.#kept.said = said;
+    if (this.#parley.state.name !== "live") return this.#save();
+    try {
+      await this.#call("conversation.update", said);
+    } catch (error) {
+      if (/** @type {ParleyError} */ (error).code === "connection_lost") return this.#save();
+      delete this.#kept.said;
+      throw error;
+    }
+    delete this.#kept.said;
+    this.#save();
   }
 
   /** @param {number} score */
@@ -236,7 +256,11 @@ export class Visit extends Emitter {
   }
 
   async #look() {
-    this.#know((await this.#call("conversation.get", {})).conversation);
+    clearTimeout(this.#looking);
+    const { conversation } = await this.#call("conversation.get", {});
+    this.#know(conversation);
+    if (this.#kept.said) await this.#introduce(this.#kept.said).catch(() => {}); // Refused: it will not be taken later either.
+    if (conversation.status === "queued") this.#looking = setTimeout(() => this.isLive && this.#look().catch(() => {}), LOOK_MS);
     if (this.identity && !this.conversation?.visitor.verified) await this.#vouch();
   }
 
@@ -285,6 +309,7 @@ export class Visit extends Emitter {
     this.#save();
     void this.#store.remove();
     this.#typers.clear();
+    clearTimeout(this.#looking);
     this.conversation = null;
     this.messages.clear();
     this.emit("over", why);
