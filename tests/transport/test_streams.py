@@ -13,9 +13,11 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from parley.dialects.ogg import Pages, build_page, parse_page
+from parley.domain import streams
 from tests.here import HereServer, serving, until
 from tests.ogg import HEAD as OGG_HEAD
 from tests.ogg import joined, link, packet
+from tests.stage import somebody
 from tests.streams import HttpStream, audio, get, listen, payloads, publish, put, request
 from tests.transport.wire import BINARY, Peer, request_head
 
@@ -224,6 +226,27 @@ class TestTheLease:
                     assert [page.sequence for page in found] == [0, 1, 2, 3], "one stream goes on"
                     assert len({page.serial for page in found}) == 1
                     assert found[2].granule < found[3].granule
+
+    async def test_who_was_on_another_node_meanwhile_is_heard_with_new_headers(self, server: HereServer) -> None:
+        """What went on there is not known here: the old line's numbers would go back."""
+        token = await made(server)
+        ada = somebody("ada", session="sid-ada")
+        async with listen(server, "show") as listener:
+            await listener.news()
+            async with publish(server, "show", token) as here:
+                await here.news(live=True)
+                await here.send(HEAD + PAGES[0])
+                await listener.pages(HEADER_PAGES + 1)
+                here.cut()
+                await until(lambda: not server.server.streams.broadcasters)
+            elsewhere = await asyncio.to_thread(server.store.execute, streams.Take("show"), ada)
+            await asyncio.to_thread(server.store.execute, streams.Cut("show", elsewhere.reply.fence))
+            async with publish(server, "show", token) as here:
+                await here.news(live=True)
+                await here.send(HEAD + PAGES[1])
+                found = await listener.pages(2 * HEADER_PAGES + 2)
+                assert [page.bos for page in found] == [True, False, False, True, False, False]
+                assert found[0].serial != found[3].serial
 
 
 class TestCut:
@@ -657,6 +680,13 @@ class TestHttp:
         for path in ("/streams/show/listen", "/streams/show/publish"):
             async with request(server, "GET", path) as asked:
                 assert await asked.refusal() == (426, "upgrade_required")
+        async with listen(server, "show") as listener:
+            await listener.news()
+            async with request(server, "GET", "/metrics") as asked:
+                await asked.head()
+                page = await asked.reader.readexactly(int(asked.headers["content-length"]))
+            assert b"parley_stream_listeners 1.0" in page
+            assert b'parley_broadcasts_total{outcome="accepted"}' in page
         async with request(server, "GET", "/streams/a%20b") as asked:
             assert await asked.refusal() == (404, "not_found")
 

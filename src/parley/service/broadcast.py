@@ -73,8 +73,7 @@ class Broadcast:
                 self._let_go(Cut)
                 return
             self._count("accepted")
-            if not lease.resumes:
-                streams.lines.pop(self.stream, None)
+            self._take_up(lease)
             streams.came(self)
             self.kept_at_s = asked_at_s
             self._page_at_s = streams.clock_s()
@@ -84,6 +83,16 @@ class Broadcast:
             done(lease.stream)
 
         streams.ask(Take(stream=self.stream), self.principal, taken)
+
+    def _take_up(self, lease: Lease) -> None:
+        """What listeners heard last goes on, where it was sent from here and nothing has been sent elsewhere since."""
+        line = self._streams.lines.get(self.stream)
+        if line is None:
+            return
+        if lease.resumes and line.fence == lease.fence - 1:
+            line.fence = lease.fence
+        else:
+            del self._streams.lines[self.stream]
 
     def _keep_later(self) -> None:
         self._timers[0] = self._streams.schedule(self._streams.clock_s() + KEEP_S, self._keep)

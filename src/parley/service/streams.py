@@ -40,7 +40,7 @@ class Watcher(Protocol):
 class Line:
     """What listeners hear as one Ogg stream: it goes on over a broadcaster's cuts and links while their form is one.
 
-    `fence` is that of the lease under which it began.
+    `fence` is that of the last lease that it was sent under.
     """
 
     def __init__(self, fence: int, number: int, stream: OpusStream) -> None:
@@ -240,7 +240,8 @@ class Streams:
         if self._stopped:
             return
         now_s = self.clock_s()
-        self._told_at_s[stream] = now_s
+        self._told_at_s.pop(stream, None)
+        self._told_at_s[stream] = now_s  # so the first is the one that was told longest ago
         for other, told_s in list(self._told_at_s.items())[:2]:  # a little at a time, so that it does not grow
             if now_s - told_s > 2 * TELL_S:
                 del self._told_at_s[other]
