@@ -12,9 +12,11 @@ import httpx2
 import pytest
 from websockets.asyncio.client import connect
 
+from parley.dialects.ogg import parse_page
 from tests.here import HereServer, serving, until
 from tests.servers import Databases, ValkeyServer
 from tests.serving import CommandRefused, NativeClient
+from tests.streams import audio, get, payloads, put
 
 pytestmark = pytest.mark.anyio
 
@@ -102,7 +104,7 @@ async def test_typing_and_receipts_are_seen_on_other_nodes(nodes: list[HereServe
         await ada.call("room.subscribe", room="attic")
         await ben.call("room.join", room="attic")
         await ben.call("room.subscribe", room="attic")
-        await until(lambda: "room:attic" in two.server.bus._followed)  # type: ignore[union-attr]
+        await until(lambda: two.server.bus.hears("room:attic"))  # type: ignore[union-attr]
         await ada.call("typing.set", room="attic", active=True)
         typing = await ben.until(lambda one: one.get("params", {}).get("type") == "typing.changed")
         assert [person["subject"] for person in typing["params"]["data"]["started"]] == ["ada"]
@@ -136,7 +138,7 @@ async def test_without_the_bus_the_poll_carries_on_and_readyz_says_degraded(tmp_
             await ada.call("message.send", room="x", text="by the poll")
             async with asyncio.timeout(3):
                 await ben.event("message.created")
-            status, said = await asyncio.to_thread(get, two.url + "/readyz")
+            status, said = await asyncio.to_thread(fetched, two.url + "/readyz")
             assert status == 200
             assert "bus: degraded" in said
             async with one.native(one.token("root", roles=("admin",))) as root:
@@ -149,7 +151,7 @@ async def test_without_the_bus_the_poll_carries_on_and_readyz_says_degraded(tmp_
         valkey.remove()
 
 
-def get(url: str) -> tuple[int, str]:
+def fetched(url: str) -> tuple[int, str]:
     import urllib.request
 
     with urllib.request.urlopen(url, timeout=5) as answer:
@@ -234,3 +236,25 @@ async def test_failed_sign_ins_on_one_node_count_on_all(
         await until(lambda: bool(one.server.bus.received and two.server.bus.received))
         codes = [(await http.post(node.url + "/auth/login", json=wrong)).status_code for node in (one, two)]
     assert codes == [429, 429]
+
+
+async def test_a_broadcast_is_heard_on_other_nodes_which_know_how_many_listen(nodes: list[HereServer]) -> None:
+    one, two, three = nodes
+    head, pages = audio(20)
+    token = one.token("ada")
+    async with one.native(token) as ada:
+        await ada.call("stream.create", stream="show", visibility="public")
+        async with put(one, "show", token) as broadcaster:
+            await broadcaster.send(head)
+            await until(lambda: "show" in one.server.streams.lines)
+            async with get(two, "show") as listener:
+                await until(lambda: two.server.bus.hears("stream:show"))  # type: ignore[union-attr]
+                for page in pages:
+                    await broadcaster.send(page)
+                assert await listener.head() == 200
+                heard = payloads((await listener.pages(12))[2:])
+                sent = payloads([parse_page(page) for page in pages])
+                start = sent.index(heard[0])
+                assert heard == sent[start : start + len(heard)]
+                await until(lambda: three.server.streams.listeners("show") == 1)
+                assert (await ada.call("stream.get", stream="show"))["stream"]["listeners"] == 1

@@ -150,6 +150,9 @@ class Broadcasts:
         self._before = before
         self._is_fenced = is_fenced
         self._channels: dict[str, _Channel] = {}
+        #: Told of a stream that somebody here begins to listen to, and of one that nobody does any more.
+        self.opened: Callable[[str], None] = _nothing
+        self.closed: Callable[[str], None] = _nothing
         self.pages_delivered = 0
         self.pages_passed_over = 0
 
@@ -212,6 +215,8 @@ class Broadcasts:
         """Let one listen from now on, to this broadcast and to those that follow."""
         channel = self._channel(stream)
         group = channel.groups.get(listener.form)
+        if not channel.groups:
+            self.opened(stream)
         if group is None:
             group = channel.groups[listener.form] = _Group(listener.form)
         tuned = Tuned(channel, listener)
@@ -236,12 +241,18 @@ class Broadcasts:
         channel.rest = [([other for other in writers if other != write], data) for writers, data in channel.rest]
         if not group.members:
             del channel.groups[tuned.listener.form]
+            if not channel.groups:
+                self.closed(stream)
         self._forget_if_idle(stream, channel)
 
     def listeners(self, stream: str) -> int:
         """How many listen to it here."""
         channel = self._channels.get(stream)
         return channel.listeners if channel is not None else 0
+
+    def counts(self) -> dict[str, int]:
+        """The streams that somebody listens to here, each with how many do."""
+        return {stream: count for stream, channel in self._channels.items() if (count := channel.listeners)}
 
     @property
     def listeners_in_all(self) -> int:
@@ -296,6 +307,10 @@ class Broadcasts:
     def _forget_if_idle(self, stream: str, channel: _Channel) -> None:
         if channel.link is None and not channel.groups and self._channels.get(stream) is channel:
             del self._channels[stream]
+
+
+def _nothing(_: str) -> None:
+    return
 
 
 def _write_all(writers: Sequence[Callable[[bytes], None]], data: bytes) -> None:

@@ -64,6 +64,7 @@ class RedisBus:
         self._hearers: dict[str, Hearer] = {}
         self._parcels: dict[str, Parcel] = {}
         self._followed: Counter[str] = Counter({ALL: 1, of_node(node): 1})
+        self._hears: set[str] = set()
         self._is_stale = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: asyncio.Task[None] | None = None
@@ -106,7 +107,12 @@ class RedisBus:
         self._followed[topic] -= 1
         if not self._followed[topic]:
             del self._followed[topic]
+            self._hears.discard(topic)
             self._resubscribe()
+
+    def hears(self, topic: str) -> bool:
+        """Whether what is said on a followed topic comes here by now."""
+        return topic in self._hears
 
     def ask(self, key: str, answered: Answered, *parts: bytes) -> None:
         """A command about one key of the installation's own, named in `parts` by `key_of`; see `Line.send`."""
@@ -161,7 +167,9 @@ class RedisBus:
             log.exception("what came over the bus can't be followed")
 
     def _subscribed(self, channel: bytes) -> None:
-        self.followed(channel.decode().removeprefix(self._name))
+        topic = channel.decode().removeprefix(self._name)
+        self._hears.add(topic)
+        self.followed(topic)
 
     def _resubscribe(self) -> None:
         if not self._is_stale and self._loop is not None:
@@ -207,6 +215,7 @@ class RedisBus:
             if self.is_up:
                 wait_s = RECONNECT_S
             self.is_up = False
+            self._hears.clear()
             self._parcels.clear()
             await asyncio.sleep(wait_s * (0.5 + self._random()))
             wait_s = min(wait_s * 2, RECONNECT_S_MAX)

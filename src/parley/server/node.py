@@ -33,6 +33,7 @@ from parley.delivery.outbox import Turn
 from parley.delivery.presence import Presence
 from parley.delivery.readers import Subscription
 from parley.delivery.redis_bus import NODE_CHARS, RedisBus
+from parley.delivery.relay import Relay
 from parley.delivery.rosters import Rosters
 from parley.delivery.signals import Signals
 from parley.dialects.graphql_documents import Documents
@@ -364,11 +365,12 @@ class Server:
         native = Native()
         framed = FramedEncoder(native)
         broadcasts = Broadcasts(loop.call_soon, run_due, lambda: connections.is_fenced)
+        relay = Relay(bus, broadcasts, clock.monotonic_s)
         self.streams = streams = Streams(
             store,
             hub,
             broadcasts,
-            carry=broadcasts.receive,
+            carry=relay.carry,
             encode=framed.signal,
             schedule=wheel.schedule,
             clock_s=clock.monotonic_s,
@@ -405,7 +407,7 @@ class Server:
             bus.node if isinstance(bus, RedisBus) else "",
             self._address(),
             lambda: keys.keyring.fingerprint,
-            [present.rosters],
+            [present.rosters, relay],
             call_later=loop.call_later,
             clock_s=clock.monotonic_s,
         )
@@ -418,6 +420,7 @@ class Server:
 
             def came_up() -> None:
                 present.rosters.announce()
+                relay.announce()
                 for subject, count, limit in connections.counts():
                     counted(subject, count, limit)
 
@@ -435,6 +438,9 @@ class Server:
             clock.unix_ms,
             streams.changed,
         )
+        if isinstance(bus, RedisBus):
+            streams.listeners_elsewhere = relay.elsewhere
+            watch.ticks.append(relay.tick)
 
         def received(events: Sequence[Event], changes: Sequence[Change], signals: Sequence[Signal]) -> None:
             watch.received(events, changes, signals)

@@ -76,6 +76,8 @@ class Watch:
         self._clock_ms = clock_ms
         self._streams = streams
         self._stopped = False
+        #: What else wants to be called about once a second.
+        self.ticks: list[Callable[[], None]] = []
         self._swept_at_ms = clock_ms()
         # When each conversation was last blocked or unblocked, since the last sweep: a repetition comes within seconds.
         self._blocks: dict[str, int] = {}
@@ -197,6 +199,8 @@ class Watch:
             return
         self._call_later(SIGNALS_INTERVAL_S, self._tick)
         self._present.tick()
+        for tick in self.ticks:
+            tick()
         self._signals.tick(self._clock_ms())
         now_ms = self._clock_ms()
         if now_ms - self._swept_at_ms > SWEEP_INTERVAL_MS:
