@@ -178,7 +178,7 @@ export class Listening extends Emitter {
     if (speaker !== this.#speaker) return;
     if (this.#head) speaker.begin(this.#head);
     const recent = this.#recent.splice(0);
-    if (performance.now() - this.#pageMs < GAP_MS) for (const packet of recent) speaker.play(packet);
+    if (performance.now() - this.#pageMs < Math.max(GAP_MS, lengthOf(recent) * 1000)) speaker.play(recent);
     this.#isReady = true;
   }
 
@@ -258,12 +258,13 @@ export class Listening extends Emitter {
   #take(packets) {
     if (packets.some(({ isAfterLoss }) => isAfterLoss)) this.#lossMs = performance.now();
     if (this.#speaker && this.#isReady) {
-      for (const packet of packets) this.#speaker.play(packet);
+      this.#speaker.play(packets);
       return;
     }
     this.#recent.push(...packets);
-    let held = this.#recent.reduce((sum, { samples }) => sum + samples, 0);
-    while (held > RECENT_S * RATE) held -= this.#recent.shift()?.samples ?? held;
+    // A page that is longer stays whole: the next comes when it has been heard.
+    const most = Math.max(RECENT_S, lengthOf(packets));
+    while (lengthOf(this.#recent) > most) this.#recent.shift();
   }
 
   #tick() {
@@ -276,3 +277,6 @@ export class Listening extends Emitter {
     }
   }
 }
+
+/** @param {import("./opus.js").Packet[]} packets @returns {number} seconds */
+const lengthOf = (packets) => packets.reduce((sum, { samples }) => sum + samples, 0) / RATE;

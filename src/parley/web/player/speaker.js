@@ -41,6 +41,8 @@ export class Speaker {
   #decoder = null;
   /** @type {import("./opus.js").Head|null} */
   #head = null;
+  /** The longest page so far. */
+  #pageS = 0;
 
   /** To be made where a person pressed something: elsewhere a browser may keep it silent. */
   constructor() {
@@ -79,8 +81,16 @@ export class Speaker {
     this.#configure();
   }
 
+  /** A page's packets. @param {import("./opus.js").Packet[]} packets */
+  play(packets) {
+    const pageS = packets.reduce((sum, { samples }) => sum + samples, 0) / RATE;
+    if (pageS > this.#pageS) this.#node?.port.postMessage({ pageS });
+    this.#pageS = Math.max(pageS, this.#pageS);
+    for (const packet of packets) this.#decode(packet);
+  }
+
   /** @param {import("./opus.js").Packet} packet */
-  play({ bytes, samples, at }) {
+  #decode({ bytes, samples, at }) {
     if (this.#decoder?.state !== "configured") this.#configure();
     if (this.#decoder?.state !== "configured") return;
     this.#decoder.decode(
@@ -95,6 +105,7 @@ export class Speaker {
 
   /** Forget what waits. */
   drop() {
+    this.#pageS = 0;
     this.#node?.port.postMessage({ drop: true });
   }
 

@@ -4,11 +4,11 @@
  * @module
  */
 
-/** So much waits before it starts, at first; each time it runs dry a little more. */
+/** So much waits before it starts, at first; each time it runs dry a little more, and more than the longest page. */
 const START_S = 0.2;
 const START_STEP_S = 0.1;
 const START_MAX_S = 0.8;
-/** More than the start and this is behind what is live. */
+/** More than the start, a page and this is behind what is live. */
 const BEHIND_S = 1;
 /** How long sound takes to rise where it begins, and the last of it to fall where it breaks off: no click. */
 const SOFT_S = 0.004;
@@ -26,6 +26,7 @@ class Speaker extends scope.AudioWorkletProcessor {
     this.held = 0;
     this.isPlaying = false;
     this.startS = START_S;
+    this.pageS = 0;
     this.rise = 0;
     this.last = [0, 0];
     this.at = 0;
@@ -36,19 +37,22 @@ class Speaker extends scope.AudioWorkletProcessor {
     this.port.onmessage = (/** @type {MessageEvent} */ { data }) => this.hear(data);
   }
 
-  /** @param {{planes?: Float32Array[], at?: number, drop?: boolean, end?: boolean}} told */
-  hear({ planes, at = 0, drop, end }) {
+  /** @param {{planes?: Float32Array[], at?: number, pageS?: number, drop?: boolean, end?: boolean}} told */
+  hear({ planes, at = 0, pageS = 0, drop, end }) {
+    this.pageS = Math.max(this.pageS, pageS);
     if (end) this.isOver = true;
     if (drop) {
       this.queue = [];
       this.offset = 0;
       this.held = 0;
       this.isPlaying = false;
+      this.startS = START_S;
+      this.pageS = 0;
     }
     if (!planes) return;
     this.queue.push({ planes, at });
     this.held += planes[0].length;
-    const most = (this.startS + BEHIND_S) * scope.sampleRate;
+    const most = (this.startS + this.pageS + BEHIND_S) * scope.sampleRate;
     if (this.held <= most) return;
     while (this.queue.length > 1 && this.held > this.startS * scope.sampleRate) this.shift();
     this.rise = 0;
@@ -76,7 +80,9 @@ class Speaker extends scope.AudioWorkletProcessor {
       done = this.play(out, count);
       if (done < count) {
         this.isPlaying = false;
-        this.startS = Math.min(START_MAX_S, this.startS + START_STEP_S);
+        // What comes in pages of a second must not start with each page, to run dry before the next.
+        const least = Math.min(START_MAX_S, this.startS + START_STEP_S);
+        this.startS = Math.max(least, this.pageS > START_S ? this.pageS + START_STEP_S : 0);
       }
     }
     this.fade(out, done, count);
