@@ -184,6 +184,31 @@ class TestSubscriptions:
             seqs = [payload["data"]["roomEvents"]["seq"] for payload in ada.payloads(id)]
             assert seqs == list(range(4, 82))
 
+    async def test_a_long_replay_goes_at_the_readers_pace(self, tmp_path: Path) -> None:
+        limits = {"limits__slow_consumer_bytes": 100_000, "limits__messages_per_s": 0, "limits__ping_interval": 0}
+        async with serving(tmp_path / "data", **limits) as server, graphql(server.url, server.token("owner")) as owner:
+            await owner.operation('mutation { createRoom(room: "den") { id } }')
+
+            async def say(times: int) -> None:
+                text = "x" * 8000
+                await asyncio.gather(*(owner.operation(SEND, room="den", text=text) for _ in range(times)))
+
+            await say(250)
+            # 20 MB: two hundred times what a slow consumer may leave unsent, and more than the kernel takes.
+            again = " ".join(f"m{number}: message {{ text }}" for number in range(10))
+            document = f'subscription {{ roomEvents(room: "den", after: 0) {{ seq {again} }} }}'
+            protocols = (PROTOCOL, f"bearer.{server.token('ada')}")
+            async with opened(server, *protocols, max_queue=1, ping_interval=None) as slow:
+                await slow.send('{"type":"connection_init"}')
+                await slow.send(json.dumps({"type": "subscribe", "id": "1", "payload": {"query": document}}))
+                assert json.loads(await slow.recv()) == {"type": "connection_ack"}
+                await say(10)  # in all this time nobody reads
+                seqs = []
+                while len(seqs) < 261:
+                    told = json.loads(await asyncio.wait_for(slow.recv(), PATIENCE_S))
+                    seqs.append(told["payload"]["data"]["roomEvents"]["seq"])
+                assert seqs == list(range(1, 262))
+
     async def test_another_epoch_or_a_seq_that_never_was_ends_it_with_reset(self, server: HereServer) -> None:
         await room(server, messages=1)
         async with graphql(server.url, server.token("ada")) as ada:
