@@ -169,7 +169,7 @@ async def test_what_was_typed_survives_a_reload_and_a_note_stays_a_note(pages: A
     await begins(server, "Hello", name="Uma")
     agent = await pages(f"{server.url}/agent")
     await sign_in(agent, "agent")
-    await expect(agent.locator(".lamp")).to_be_visible()
+    await expect(agent.locator(".desk-item")).to_have_count(1)
     await agent.keyboard.press("c")
     await agent.get_by_role("textbox", name="Reply to the visitor").fill("half a repl")
     await agent.reload()
@@ -181,6 +181,29 @@ async def test_what_was_typed_survives_a_reload_and_a_note_stays_a_note(pages: A
     await agent.locator(".desk-item").click()
     await expect(agent.get_by_role("textbox", name="A note")).to_have_value("not for her eyes")
     await expect(agent.get_by_role("button", name="Note", exact=True)).to_have_attribute("aria-pressed", "true")
+
+
+async def test_the_last_answer_is_edited_by_the_arrow_and_escape_leaves_it(pages: Any, server: ServerProcess) -> None:
+    await begins(server, "Hello", name="Uma")
+    agent = await pages(f"{server.url}/agent")
+    await sign_in(agent, "agent")
+    await expect(agent.locator(".desk-item")).to_have_count(1)
+    await agent.keyboard.press("c")
+    composer = agent.get_by_role("textbox")
+    await expect(composer).to_be_focused()
+    await agent.keyboard.type("Good mornign")
+    await agent.keyboard.press("Enter")
+    await expect(agent.locator("article.sending")).to_have_count(0)
+    await agent.keyboard.press("ArrowUp")
+    await expect(composer).to_have_value("Good mornign")
+    await agent.keyboard.press("Escape")
+    await expect(composer).to_have_value("")
+    await expect(composer).to_be_focused()
+    await agent.keyboard.press("ArrowUp")
+    await composer.fill("Good morning")
+    await agent.keyboard.press("Enter")
+    await expect(said(agent, "Good morning")).to_contain_text("edited")
+    await expect(composer).to_have_value("")
 
 
 async def test_what_befell_it_stands_in_the_log_and_who_looks_beside_it(pages: Any, server: ServerProcess) -> None:

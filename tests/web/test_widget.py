@@ -383,6 +383,7 @@ async def test_it_speaks_german_and_arabic_from_right_to_left(open_shop: OpenSho
     arabic = await open_shop('data-lang="ar"')
     await arabic.page.get_by_role("button", name="افتح الدردشة").click()
     await expect(arabic.frame.locator("html")).to_have_attribute("dir", "rtl")
+    assert await violations(arabic.page) == []
     box = await arabic.page.locator("iframe").bounding_box()
     assert box is not None
     assert box["x"] < 100

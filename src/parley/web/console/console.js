@@ -102,7 +102,7 @@ function run(parley, session) {
   }
 
   function keysDialog() {
-    const known = [["c", "Claim: the one shown, or who waits longest"], ["n", "The next one of mine"], ["Ctrl K", "Jump to a conversation"], ["r", "Write a reply"], ["m", "Write a note"], ["e", "Close the conversation"], ["t", "Hand it over"], ["i", "About the visitor"], ["a", "Available, or away"], ["/", "A canned reply, in the composer"], ["Esc", "Leave the composer"]];
+    const known = [["c", "Claim: the one shown, or who waits longest"], ["n", "The next one of mine"], ["Ctrl K", "Jump to a conversation"], ["r", "Write a reply"], ["m", "Write a note"], ["e", "Close the conversation"], ["t", "Hand it over"], ["i", "About the visitor"], ["a", "Available, or away"], ["/", "A canned reply, in the composer"], ["↑", "Edit what you wrote last, in the empty composer"], ["Esc", "Leave the composer"]];
     openDialog({ title: "Keys" }, () => [
       h("dl", { class: "keys" }, ...known.map(([key, what]) => h("div", null, h("dt", null, h("kbd", null, key)), h("dd", null, what)))),
     ]);

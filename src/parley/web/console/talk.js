@@ -15,6 +15,8 @@ import { randomId } from "../parley.js";
  * @typedef {{changed: null, added: Item, updated: Item, pending: null, typing: null, news: Message}} TalkEvents
  */
 
+/** So long a message can be edited. */
+const EDIT_MS = 15 * 60_000;
 /** Typing is told again so often, while it goes on. */
 const TYPING_MS = 3_000;
 
@@ -80,6 +82,13 @@ export class Talk extends Emitter {
 
   get unread() {
     return this.#said.filter(({ sender, seq }) => sender.subject !== this.#me.subject && seq > this.#read).length;
+  }
+
+  /** My newest message of the kind that I write now, if it can still be edited. @returns {Message|null} */
+  get lastOwn() {
+    const mine = this.items.filter(({ isNote, life, message }) => !life && Boolean(isNote) === this.isNote && message.sender.subject === this.#me.subject);
+    const message = mine.at(-1)?.message;
+    return message && !message.deleted && Date.now() - Date.parse(message.at) < EDIT_MS ? message : null;
   }
 
   get lastText() {

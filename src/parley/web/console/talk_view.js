@@ -52,6 +52,9 @@ export class TalkView {
     this.element = h("section", { class: "room-view" }, head, h("div", { class: "log-frame" }, this.#log), this.#foot, this.#said);
     this.#composer.addEventListener("submit-text", () => this.#submit());
     this.#composer.addEventListener("draft", () => this.#drafted());
+    this.#composer.addEventListener("edit-last", () => this.#editLast());
+    this.#composer.addEventListener("cancel", () => this.#composer.set(this.#talk?.draft ?? ""));
+    // While a message is being edited Escape leaves that alone (`cancel`).
     this.#composer.addEventListener("keydown", (event) => event.key === "Escape" && this.#log.focus());
   }
 
@@ -175,8 +178,14 @@ export class TalkView {
     fill(this.#typing, one && h("span", null, bdi(one.name), one.text ? " is typing: " : " is typing", one.text && h("q", null, bdi(one.text))));
   }
 
+  #editLast() {
+    const last = this.#talk?.lastOwn;
+    if (last) this.#composer.set(last.text ?? "", { kind: "edit", id: last.id });
+  }
+
   #drafted() {
-    const { text } = this.#composer;
+    const { text, mode } = this.#composer;
+    if (mode.kind === "edit") return; // It is no draft: what was typed before it is.
     if (this.#talk) this.#talk.draft = text;
     this.#talk?.type(text !== "");
     const row = (/** @type {{shortcut: string, text: string}} */ one) =>
@@ -199,6 +208,12 @@ export class TalkView {
 
   #submit() {
     const text = this.#composer.text.trim();
+    const { mode } = this.#composer;
+    if (mode.kind === "edit") {
+      this.#desk.parley.call("message.edit", { message: mode.id, text }).catch((error) => this.#desk.emit("trouble", error));
+      this.#composer.set(this.#talk?.draft ?? "");
+      return;
+    }
     const found = this.#matching(text);
     // A shortcut becomes its text, to be read once more before it goes out.
     if (found.length > 0) return this.#put(found[0].text);
