@@ -227,6 +227,18 @@ class TestTheLease:
                     assert len({page.serial for page in found}) == 1
                     assert found[2].granule < found[3].granule
 
+    async def test_a_line_that_broke_and_the_next_one_may_arrive_together(self, server: HereServer) -> None:
+        token = await made(server)
+        lines = [(put, publish)[n % 2] for n in range(6)]
+        async with listen(server, "show") as listener:
+            await listener.news()
+            for number, way in enumerate(lines, 1):
+                async with way(server, "show", token) as ada:
+                    await ada.send(HEAD + PAGES[number])
+                    await listener.pages(HEADER_PAGES + number)
+                    ada.cut()  # and at once the next
+        assert payloads(Pages().feed(listener.heard)[HEADER_PAGES:]) == PACKETS[1:7]
+
     async def test_who_was_on_another_node_meanwhile_is_heard_with_new_headers(self, server: HereServer) -> None:
         """What went on there is not known here: the old line's numbers would go back."""
         token = await made(server)
@@ -354,6 +366,7 @@ class TestCut:
                 assert not listener.reader.at_eof()
                 await past_the_grace(server)
                 await listener.to_the_end()
+            server.move(1.1)  # news come once a second
             await socket.news(live=False)
         async with put(server, "show", server.token("root", roles=("admin",))) as other:
             await other.send(HEAD)
@@ -420,6 +433,15 @@ class TestWhatIsSent:
                 for start in range(0, len(body), 60_000):
                     await ada.send(body[start : start + 60_000])
             assert await ada.closed() == (4400, "not_ogg_opus")
+
+    @pytest.mark.parametrize("body", [b"", HEAD[:30], b"OggS"], ids=["nothing", "a piece of a page", "a capture"])
+    async def test_not_so_much_as_a_page(self, server: HereServer, body: bytes) -> None:
+        token = await made(server, "show")
+        async with put(server, "show", token) as ada:
+            if body:
+                await ada.send(body)
+            await ada.finish()
+            assert await ada.refusal() == (415, "not_ogg_opus")
 
     async def test_more_than_10_s_ahead_of_real_time(self, moving: HereServer) -> None:
         server = moving

@@ -296,10 +296,13 @@ def may(tx: Transaction, p: May, who: Acting) -> Decision:
 
 
 def take(tx: Transaction, p: Take, who: Acting) -> Decision:
-    """A `Lease`. Raises: Refusal (as `require`; `already_live`)."""
+    """A `Lease`. Raises: Refusal (as `require`; `already_live`, `own` where it is this session that has it)."""
     stream = require(tx, p.stream, who, "publish")
     state = stream.lease_at(who.now_ms)
-    resumes = state == "grace" and (stream.session, stream.subject) == (who.principal.session, who.subject)
+    is_own = (stream.session, stream.subject) == (who.principal.session, who.subject)
+    resumes = state == "grace" and is_own
+    if state == "held" and is_own:
+        raise Refusal("already_live", "Another connection of this session is broadcasting.", own=True)
     if state != "free" and not resumes:
         raise Refusal("already_live")
     person = who.person

@@ -18,6 +18,9 @@ from parley.service.streams import Line, Scheduled, Streams
 KEEP_S: Final = 1.5
 #: Without a good answer for this long a node no longer speaks for its lease: others may have it.
 LAPSED_S: Final = LAPSE_MS / 1000
+#: A line that broke and the next one of the same session may arrive together: how often, and when, it is tried again.
+OWN_TRIES: Final = 3
+OWN_TRY_S: Final = 0.1
 #: How far ahead of real time a broadcaster may be, and how long it may send nothing.
 AHEAD_S_MAX: Final = 10.0
 STALLED_S: Final = 10.0
@@ -51,18 +54,27 @@ class Broadcast:
         self.is_held = False
 
     @property
+    def has_begun(self) -> bool:
+        """Whether anything came that is Ogg Opus."""
+        return self._opus.links > 0
+
+    @property
     def position_s(self) -> float:
         """Seconds of audio so far."""
         return self._opus.position_s
 
     # --- the lease ---
 
-    def begin(self, done: Callable[[StreamView | Refusal], None]) -> None:
+    def begin(self, done: Callable[[StreamView | Refusal], None], *, tries: int = OWN_TRIES) -> None:
         """Ask for the lease. `done` with the stream as it is now, or with a Refusal."""
         streams = self._streams
         asked_at_s = streams.clock_s()
 
         def taken(lease: Lease | Refusal) -> None:
+            if isinstance(lease, Refusal) and lease.facts.get("own") and tries and not self._over:
+                again_s = streams.clock_s() + OWN_TRY_S
+                streams.schedule(again_s, lambda: self.begin(done, tries=tries - 1))
+                return
             if isinstance(lease, Refusal):
                 self._over = True
                 self._count(lease.code)

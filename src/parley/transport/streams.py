@@ -319,6 +319,8 @@ class _Sending(_Bare):
             self.heard_at_s = clock_s()
             broadcast.feed(message.get("body", b""))
             if not message.get("more_body", False):
+                if not broadcast.has_begun:
+                    broadcast.cut(Refusal("not_ogg_opus", "The body is not Ogg Opus: there is no page in it."))
                 broadcast.end()
                 return
 
