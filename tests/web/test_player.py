@@ -116,11 +116,12 @@ async def test_what_one_page_sends_is_what_others_hear(opened: Open, server: Ser
         assert found["likeness"] > 0.99, found
 
 
-async def test_a_broadcast_outlives_its_token_and_its_line(opened: Open, tmp_path: Path) -> None:
-    async with line() as tunnel:
+async def test_a_broadcast_outlives_its_token_and_everybodys_line(opened: Open, tmp_path: Path) -> None:
+    async with line() as tunnel, line() as way:
         short: dict[str, Any] = {"auth__access_ttl": 2, "auth__margin": 1, "auth__grace": 1}
-        with ServerProcess(tmp_path / "data", "--demo", allowed_origins=tunnel.url, **short) as server:
-            tunnel.target = server.port
+        origins = f"{tunnel.url},{way.url}"
+        with ServerProcess(tmp_path / "data", "--demo", allowed_origins=origins, **short) as server:
+            tunnel.target = way.target = server.port
             ada: Broadcaster = await opened(Broadcaster, "radio", tunnel.url)
             renewals: list[str] = []
             ada.page.on("request", lambda request: "/auth/refresh" in request.url and renewals.append(request.url))
@@ -133,7 +134,7 @@ async def test_a_broadcast_outlives_its_token_and_its_line(opened: Open, tmp_pat
                   seen.observe(badge, { childList: true, subtree: true, characterData: true });
                 }"""
             )
-            listener: Listener = await opened(Listener, "radio", server.url)
+            listener: Listener = await opened(Listener, "radio", way.url)
             await listener.press_play()
             # 20 ms each: past the end of the first token and its grace.
             await ada.until("sent.length > 165")
@@ -156,6 +157,13 @@ async def test_a_broadcast_outlives_its_token_and_its_line(opened: Open, tmp_pat
             lasted = await ada.page.evaluate("performance.now()") - began
             minutes, seconds = map(int, (await ada.clock.inner_text()).split(":"))
             assert minutes * 60 + seconds >= 3 + int(lasted / 1000)
+
+            way.target = 0
+            way.cut()
+            await listener.shows("Reconnecting")
+            await expect(listener.said).to_contain_text("Your connection was lost")
+            way.target = server.port
+            await listener.shows("Live")
 
             # Another source, on the air: a screen's sound.
             await ada.page.get_by_role("radio", name="A tab’s or screen’s sound").click()

@@ -99,6 +99,7 @@ export class Listening extends Emitter {
   /** Somebody looks again, or the network is back: what waits is tried now. What ended stays so. */
   wake() {
     this.#idleMs = 0;
+    if (this.wants) this.#speaker?.wake();
     this.#line.nudge();
     if (this.#media === null && this.#line.state.name === "idle" && this.canPlay) this.#line.start();
   }

@@ -68,6 +68,11 @@ export class Speaker {
     return this.#context.state === "running";
   }
 
+  /** A phone takes sound away from a page that is not seen, and does not give it back by itself. */
+  wake() {
+    if (!this.isRunning) void this.#context.resume().catch(() => {});
+  }
+
   /** @param {number} volume 0 to 1 */
   set volume(volume) {
     // Loudness is felt as the logarithm: the square is near enough over a slider's way.
