@@ -258,3 +258,33 @@ async def test_a_broadcast_is_heard_on_other_nodes_which_know_how_many_listen(no
                 assert heard == sent[start : start + len(heard)]
                 await until(lambda: three.server.streams.listeners("show") == 1)
                 assert (await ada.call("stream.get", stream="show"))["stream"]["listeners"] == 1
+
+
+async def test_a_visitor_on_one_node_is_answered_from_another(nodes: list[HereServer]) -> None:
+    one, two, three = nodes
+    agent = {"roles": ("agent",)}
+    async with httpx2.AsyncClient() as http:
+        first = (await http.post(f"{one.url}/conversations", json={"message": "first"})).json()
+        begun = (await http.post(f"{two.url}/conversations", json={"message": "is anybody there?"})).json()
+    room = begun["conversation"]["id"]
+    async with (
+        one.native(one.token("ava", **agent)) as ava,
+        three.native(three.token("bo", **agent)) as bo,
+        two.native(begun["access_token"]) as guest,
+    ):
+        for client in (ava, bo):
+            await client.call("room.subscribe", room="queue")
+        await guest.call("room.subscribe", room=room, after=0)
+        assert (await guest.call("conversation.get", conversation=room))["conversation"]["position"] == 2
+        await ava.call("conversation.claim", conversation=first["conversation"]["id"])
+        await ava.call("conversation.claim", conversation=room)
+        with pytest.raises(CommandRefused, match="already_claimed"):
+            await bo.call("conversation.claim", conversation=room)
+        claimed = await guest.event("conversation.claimed", room)
+        assert claimed["data"]["conversation"]["assignee_name"] == "ava"
+        await until(lambda: three.server.bus.hears("room:queue"))  # type: ignore[union-attr]
+        await ava.call("agent.set_status", status="away")
+        told = await bo.until(lambda one: one.get("params", {}).get("type") == "agent.changed")
+        assert told["params"]["data"]["agent"]["status"] == "away"
+        await bo.call("conversation.block", conversation=room, reason="spam")
+        assert await guest.closed() == (4403, "spam")

@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 #: How often places are told, where the queue has moved.
 TELL_S: Final = 1.0
-#: How often they are asked for where nothing was heard of it: the bus may lose.
-LOOK_S: Final = 10.0
+#: How often where nothing was heard of it: the bus may lose, and tells a node only of rooms that are read there.
+LOOK_S: Final = 5.0
 #: Agents are noted a few times within the patience that they are given, and no more often than this.
 SEEN_S: Final = 15.0
 SEEN_S_MIN: Final = 0.5
