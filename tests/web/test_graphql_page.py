@@ -60,6 +60,7 @@ async def test_a_query_is_asked_and_answered(explorer: Open, server: ServerProce
     await expect(answer(page)).to_contain_text("200")
     text = await answer(page).locator("pre").inner_text()
     assert json.loads(text) == {"data": {"room": {"id": "lobby", "kind": "room"}}}
+    await expect(page.get_by_role("status")).to_have_text("Answered")
     await page.get_by_role("button", name="Clear").click()
     await expect(page.get_by_role("log")).to_contain_text("What the server says will be here.")
 
@@ -69,6 +70,7 @@ async def test_what_is_refused_says_why(explorer: Open, server: ServerProcess) -
     await run(page, "{ session { name } }")
     await expect(answer(page)).to_contain_text("401")
     await expect(answer(page).locator(".words")).to_contain_text("token")
+    await expect(page.get_by_role("status")).to_have_text("Refused")
     await run(page, "{ nobody }", token=server.login("ada"))
     await expect(answer(page)).to_contain_text("400")
     await expect(answer(page)).to_contain_text("unknown_command")

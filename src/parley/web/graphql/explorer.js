@@ -104,14 +104,13 @@ async function once(asked) {
   try {
     const { status, tookMs, body } = await ask(asked, token.value.trim());
     const isProblem = status >= 400 && body?.detail;
-    show(`${status}`, `${Math.round(tookMs)} ms`, body, {
-      failed: status >= 400 || Boolean(body?.errors),
-      words: isProblem ? body.detail : "",
-    });
-    tell("");
+    const failed = status >= 400 || Boolean(body?.errors);
+    show(`${status}`, `${Math.round(tookMs)} ms`, body, { failed, words: isProblem ? body.detail : "" });
+    // On a phone the answer is below: say here that it has come.
+    tell(status >= 400 ? "Refused" : failed ? "Answered, with errors" : "Answered", failed ? "ended" : "");
   } catch {
     show("No answer", now(), undefined, { failed: true, words: "The server could not be reached. Nothing was lost: try again." });
-    tell("");
+    tell("No answer", "ended");
   }
   run.removeAttribute("aria-busy");
 }
