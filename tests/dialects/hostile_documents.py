@@ -132,6 +132,10 @@ HOSTILE: dict[str, tuple[Any, set[str]]] = {
         + b"}}",
         {"invalid_params", "parse_error", "invalid_request"},
     ),
+    "a number that no double holds": (
+        b'{"query":"query($d:JSON){__typename}","variables":{"d":{"a":1e999}}}',
+        {"invalid_params"},
+    ),
     "a lone surrogate": (
         b'{"query":"query($id:ID!){room(id:$id){id}}","variables":{"id":"\\ud800"}}',
         {"invalid_params"},

@@ -132,6 +132,16 @@ class TestRefusedBeforeAnythingRuns:
     def test_with_its_code(self, document: str, expected: Any) -> None:
         assert code(document) == expected
 
+    @pytest.mark.parametrize("number", ["1e999", "-1e400"])
+    def test_a_number_that_no_double_holds_is_refused_by_name_and_is_not_null(self, number: str) -> None:
+        document = f'mutation{{sendMessage(room:"den",text:"x",data:{{a:[{number}]}}){{duplicate}}}}'
+        (call,) = operation(document).calls
+        assert call.refusal is not None
+        assert (call.refusal.code, call.refusal.facts["field"]) == ("invalid_params", "data")
+        with pytest.raises(Refusal) as refusal:
+            asked_in(b'{"query":"{__typename}","variables":{"c":1,"d":{"a":[%b]}}}' % number.encode())
+        assert (refusal.value.code, refusal.value.facts["field"]) == ("invalid_params", "d")
+
     def test_a_variable_that_is_missing_or_wrong_names_the_argument(self) -> None:
         document = 'mutation($what:String!){sendMessage(room:"den",text:$what){duplicate}}'
         assert code(document) == ("invalid_params", 422, "text")

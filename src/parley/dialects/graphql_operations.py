@@ -32,6 +32,10 @@ from parley.domain.errors import Refusal, invalid_params
 from parley.domain.events import Event
 from parley.domain.params import Params
 
+#: How msgspec says that no double holds a number.
+_OUT_OF_RANGE: Final = "Number out of range"
+_RANGE: Final = "Numbers go from -2^53 to 2^53."
+
 _encode: Final[Callable[[Any], bytes]] = msgspec.json.Encoder().encode
 
 
@@ -58,6 +62,8 @@ def asked_in(data: bytes) -> Asked:
     try:
         return _asked.decode(data)
     except msgspec.ValidationError as wrong:
+        if str(wrong).startswith(_OUT_OF_RANGE) and (field := _huge_variable(load(data))) is not None:
+            raise invalid_params(field, _RANGE) from None
         raise Refusal("invalid_request", f"This is no GraphQL request: {_shown(wrong)}") from None
     except msgspec.DecodeError:
         pass
@@ -68,6 +74,22 @@ def asked_in(data: bytes) -> Asked:
     raise bad_string(value.get("variables") if isinstance(value, dict) else value) or invalid_params(
         "query", "A document has no lone surrogate."
     )
+
+
+def _huge_variable(request: Any) -> str | None:
+    """The variable that a number is in that no double holds."""
+    variables = request.get("variables") if isinstance(request, dict) else None
+    if not isinstance(variables, dict):
+        return None
+    return next((name[:64] for name, value in variables.items() if _has_huge(value)), None)
+
+
+def _has_huge(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_huge, value.values()))
+    if isinstance(value, list):
+        return any(map(_has_huge, value))
+    return isinstance(value, int | float) and not -(2**53) <= value <= 2**53
 
 
 def _shown(wrong: Exception) -> str:
@@ -226,6 +248,10 @@ def _params(root: Root, field: GraphQLField, node: FieldNode, variables: Any) ->
     except GraphQLError:
         raise Refusal("invalid_params", "An argument is missing or of the wrong form.") from None
     given = {root.parameters[name]: value for name, value in arguments.items() if value is not None}
+    for name, value in given.items():
+        # `1e999` in a document is infinite here, and would be null in JSON.
+        if isinstance(value, dict | list | float) and _has_huge(value):
+            raise invalid_params(name, _RANGE)
     return read_params(root.row.name, _encode(given))
 
 
