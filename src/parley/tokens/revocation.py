@@ -71,7 +71,7 @@ class RevocationSet:
             entry = self._conversations.get(claims.conversation)
         if entry is None:
             entry = self._subjects.get(claims.sub)
-            if entry is not None and not _signed_in_before(claims, entry.before_ms):
+            if entry is not None and not signed_in_before(claims, entry.before_ms):
                 entry = None
         return None if entry is None else entry.reason
 
@@ -99,7 +99,8 @@ class RevocationSet:
         return len(self._tokens) + len(self._sessions) + len(self._subjects) + len(self._conversations)
 
 
-def _signed_in_before(claims: AccessClaims, before_ms: int) -> bool:
+def signed_in_before(claims: AccessClaims, before_ms: int) -> bool:
+    """Whether a token comes from a sign-in before then, Unix milliseconds; where that can't be told, it does not."""
     if claims.auth_time is not None:
         return _milliseconds(claims.auth_time) < before_ms
     # A whole `iat` stands for its whole second, and the sign-in may have come at the very end of it.
