@@ -249,6 +249,10 @@ async def test_what_befell_it_stands_in_the_log_and_who_looks_beside_it(pages: A
         await agent.get_by_role("button", name="Save").click()
         await bo.until(lambda one: "agent.changed" in str(one) and "'capacity': 3" in str(one))
         await expect(agent.get_by_role("button", name="Agent Available")).to_contain_text("0 of 3")
+        await agent.get_by_role("button", name="Agent Available").click()
+        await agent.get_by_role("button", name="Sign out").click()
+        await expect(agent.get_by_label("Password")).to_be_visible()
+        assert await agent.evaluate("Object.keys(localStorage)") == ["parley.username"], "no token and no draft is left"
 
 
 async def test_a_list_of_more_than_a_page_goes_on(pages: Any, server: ServerProcess) -> None:

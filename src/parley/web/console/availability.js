@@ -1,5 +1,5 @@
 /**
- * Whether I take conversations, and how many: one line at the foot of the lists, and the dialog behind it.
+ * Whether I take conversations, and how many: one line at the foot of the lists, and the dialog behind it, where one signs out.
  * The desk asks the server; what the others see comes back from it.
  * @module
  */
@@ -31,7 +31,6 @@ export class Availability {
     const { agent, me, mine } = this.#desk;
     const status = agent ? (agent.status === "away" ? "Away" : "Available") : "Looking on";
     this.element.dataset.status = agent?.status ?? "none";
-    this.element.disabled = !agent;
     const words = `${me.name} ${status}`;
     if (this.#words.dataset.words !== words) {
       this.#words.dataset.words = words;
@@ -49,7 +48,9 @@ export class Availability {
 
   open() {
     const { agent } = this.#desk;
-    if (!agent) return;
+    const out = h("button", { type: "button", class: "button", on: { click: () => this.#leave() } }, "Sign out");
+    const returnTo = () => this.element;
+    if (!agent) return openDialog({ title: this.#desk.me.name, returnTo }, () => [h("p", null, "You look on: an admin answers only as an agent."), h("div", { class: "dialog-actions" }, out)]);
     const trouble = troubleSpot();
     /** @type {["available"|"away", string][]} */
     const states = [["available", "Available: I take conversations"], ["away", "Away: what I have goes back to the queue in a while"]];
@@ -58,7 +59,7 @@ export class Availability {
       return h("label", { class: "choice" }, radio, label);
     });
     const capacity = h("input", { class: "input", type: "number", min: "0", max: CAPACITY_MAX, required: true, id: "capacity", value: agent.capacity });
-    openDialog({ title: "What I take", returnTo: () => this.element }, (dialog) => {
+    openDialog({ title: this.#desk.me.name, returnTo }, (dialog) => {
       const submit = async (/** @type {Event} */ event) => {
         event.preventDefault();
         trouble.clear();
@@ -79,9 +80,16 @@ export class Availability {
           h("fieldset", { class: "choices" }, h("legend", { class: "unseen" }, "Status"), ...radios),
           h("div", { class: "field" }, h("label", { for: "capacity" }, "Conversations at once"), capacity),
           trouble.element,
-          h("div", { class: "dialog-actions" }, cancel, save),
+          h("div", { class: "dialog-actions" }, out, h("span", { class: "apart" }), cancel, save),
         ),
       ];
     });
+  }
+
+  /** What was typed and not sent goes with the one who typed it. */
+  async #leave() {
+    this.#desk.kept.forget();
+    document.querySelector("dialog")?.close();
+    await this.#desk.parley.logout();
   }
 }
