@@ -37,7 +37,7 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Her
 @pytest.fixture
 async def moving(tmp_path: Path) -> AsyncIterator[HereServer]:
     """One of its own, for those who move its clock: its timers would come late to the next test."""
-    settings = {"limits__ping_interval": 0, "auth__margin": 3, "auth__grace": 3, "auth__access_ttl": 30}
+    settings = {"limits__ping_interval": 0, "auth__access_ttl": 30}
     async with serving(tmp_path / "data", demo=True, **settings) as server:
         yield server
 
@@ -148,7 +148,7 @@ class TestFromOneToMany:
                     for page in pages:
                         await ada.send(page)
                     await socket.pages(HEADER_PAGES + 3)
-                await socket.news(live=False)
+                await until(lambda: not server.server.streams.lines)
                 first, *_ = await socket.pages(HEADER_PAGES + 3)
                 assert first.bos, "header pages first"
                 socket.heard = b""
@@ -281,7 +281,7 @@ class TestCut:
                 closing = await again.message(lambda one: one.get("method") == "session.closing")
                 assert closing["params"] == {"code": 4403, "reason": "stopped", "reconnect": False}
                 await listener.to_the_end()
-                assert asyncio.get_running_loop().time() - began < 1
+                assert asyncio.get_running_loop().time() - began < 2.5, "at once, on the busiest machine"
             async with put(server, "show", token) as ada:  # it is free again
                 await ada.send(HEAD)
                 await on_air(server, "show")
@@ -354,9 +354,8 @@ class TestCut:
     async def test_by_the_end_of_the_grace(self, moving: HereServer) -> None:
         server = moving
         token = await made(server, "show")
-        async with put(server, "show", token) as ada, listen(server, "show") as socket:
+        async with put(server, "show", token) as ada:
             await ada.send(HEAD + PAGES[0])
-            await socket.news(live=True)
             await on_air(server, "show")
             async with get(server, "show") as listener:
                 await listener.head()
@@ -366,25 +365,20 @@ class TestCut:
                 assert not listener.reader.at_eof()
                 await past_the_grace(server)
                 await listener.to_the_end()
-            server.move(1.1)  # news come once a second
-            await socket.news(live=False)
         async with put(server, "show", server.token("root", roles=("admin",))) as other:
             await other.send(HEAD)
             await on_air(server, "show")
 
     async def test_a_clean_close_ends_it_at_once_another_is_a_cut(self, server: HereServer) -> None:
         token = await made(server, "show")
-        async with listen(server, "show") as listener:
+        async with server.native(token) as desk:
             for code, live in ((1000, False), (1001, True)):
                 async with publish(server, "show", token) as ada:
                     await ada.news(live=True)
-                    await listener.news(live=True)
                     await ada.socket.close(code)
                 await until(lambda: not server.server.streams.broadcasters)
-                if not live:
-                    await listener.news(live=False)
-            async with server.native(token) as desk:
-                assert (await desk.call("stream.get", stream="show"))["stream"]["live"]
+                # Behind what the close led to, in the store's order.
+                assert (await desk.call("stream.set_publishers", stream="show", subjects=[]))["stream"]["live"] is live
 
     async def test_a_drain_says_so_and_keeps_the_place(self, tmp_path: Path) -> None:
         async with serving(tmp_path / "data") as server:
@@ -451,7 +445,7 @@ class TestWhatIsSent:
             await ada.send(head + b"".join(pages[:99]))
             await on_air(server, "show")
             assert server.server.streams.broadcasters == 1, "9.9 s ahead is no more than may be"
-            await ada.send(b"".join(pages[99:]) + b"".join(pages[99:]))
+            await ada.send(b"".join(pages))
             assert await ada.refusal() == (429, "rate_limited")
             assert "retry-after" in ada.headers
         await past_the_grace(server)
@@ -610,25 +604,23 @@ class TestATokensLife:
     async def test_on_a_listening_socket(self, moving: HereServer) -> None:
         server = moving
         await made(server, "show", "members")
-        async with put(server, "show", server.token("root", roles=("admin",))) as ada:
-            await ada.send(HEAD + PAGES[0])
-            await on_air(server, "show")
-            async with listen(server, "show", server.token("ben", ttl_s=9)) as listener:
-                await listener.pages(HEADER_PAGES + 1)
-                await paced(server, ada, 7)
-                await listener.message(lambda one: one.get("method") == "session.expiring")
-                await paced(server, ada, 3)
-                listener.heard = b""
-                await ada.send(PAGES[1])
+        async with listen(server, "show", server.token("ben", ttl_s=60)) as listener:
+            await listener.news()
+            await moved(server, 35)
+            await listener.message(lambda one: one.get("method") == "session.expiring")
+            await moved(server, 30)
+            async with put(server, "show", server.token("root", roles=("admin",))) as ada:
+                await ada.send(HEAD + PAGES[0])
+                await on_air(server, "show")
                 refused = await listener.ask("session.describe")
                 assert refused["error"]["data"]["code"] == "token_expired"
                 assert listener.heard == b"", "held: no page is handed over"
-                assert "result" in await listener.ask("session.refresh", token=server.token("ben", ttl_s=5))
-                await ada.send(PAGES[2])
-                assert payloads(await listener.pages(1))[-1] == PACKETS[2], "what was missed is gone"
-                await paced(server, ada, 6)
-                await paced(server, ada, 6)
-                assert await listener.closed() == (4401, "token_expired")
+                assert "result" in await listener.ask("session.refresh", token=server.token("ben", ttl_s=60))
+                await ada.send(PAGES[1])
+                assert heard(await listener.pages(HEADER_PAGES + 1)) == PACKETS[1:2], "what was missed is gone"
+            await moved(server, 61)
+            await moved(server, 26)
+            assert await listener.closed() == (4401, "token_expired")
 
     async def test_on_a_publishing_socket_pages_stop_and_the_place_is_kept(self, moving: HereServer) -> None:
         server = moving

@@ -121,6 +121,11 @@ class _OnStream(Connection):
             self._said_at_s = self._node.clock_s()
             self.outbox.put(frame)
 
+    def _go_on(self) -> None:
+        super()._go_on()
+        if self._watches and self._reads:
+            self._streams.tell(self._stream)  # what was told meanwhile did not reach it
+
     def stream_deleted(self) -> None:
         """The broadcast, if this is one, is cut by its fence."""
 
