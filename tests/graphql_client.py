@@ -123,7 +123,7 @@ class GraphqlClient(NativeClient):
             self._say("event", {k: v for k, v in value.items() if k not in ("epoch", "message")})
         elif name == "roomSignals":
             self._say("signal", value)
-        else:
+        elif name == "sessionNotices":
             told = {snake(k): v for k, v in value.items() if v is not None and k != "type"}
             self._say(f"session.{value['type']}", told)
 

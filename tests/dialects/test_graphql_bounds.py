@@ -14,8 +14,8 @@ from parley.dialects.graphql_operations import Asked, asked_in, prepare
 from parley.domain.errors import Refusal
 from tests.dialects.hostile_documents import HOSTILE, request_bytes
 
-#: Generous: the machine that runs this may be busy. What is not bounded takes minutes.
-SECONDS_MAX = 2.0
+#: Of processor time, which a busy machine does not stretch. What is not bounded takes minutes.
+CPU_S_MAX = 1.0
 MEMORY_MAX = 64 * 1024 * 1024
 
 
@@ -48,9 +48,9 @@ class TestHostile:
     @pytest.mark.parametrize("name", HOSTILE)
     def test_it_is_refused_by_code_in_bounded_time_and_without_an_echo(self, name: str) -> None:
         request, codes = HOSTILE[name]
-        begun = time.perf_counter()
+        begun = time.process_time()
         code, error = refused_with(request_bytes(request))
-        assert time.perf_counter() - begun < SECONDS_MAX
+        assert time.process_time() - begun < CPU_S_MAX
         assert code in codes
         assert len(json.dumps(error)) < 1_000
 

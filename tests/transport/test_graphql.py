@@ -1,14 +1,12 @@
 """CONTRACT sections 2 and 4, GraphQL by HTTP over a real socket: who is let in, what is answered, in which form."""
 
 import json
-import time
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
 from parley.dialects.graphql_schema import sdl
-from tests.dialects.hostile_documents import HOSTILE, request_bytes
 from tests.serving import ServerProcess
 from tests.transport.asking import JSON, Answer, ask, assert_problem, bearer, command, rpc
 
@@ -214,18 +212,3 @@ class TestCommands:
         )
         assert first["rooms"][0]["id"] not in [one["id"] for one in rest["data"]["rooms"]["rooms"]]
         assert rest["data"]["rooms"]["next"] is None
-
-
-class TestHostile:
-    @pytest.mark.parametrize("name", HOSTILE)
-    def test_it_is_refused_and_the_server_goes_on(self, at_home: ServerProcess, ada: str, name: str) -> None:
-        request, codes = HOSTILE[name]
-        begun = time.perf_counter()
-        answer = post(at_home, ada, request_bytes(request), NEWER)
-        assert time.perf_counter() - begun < 3
-        if "application/problem+json" in (answer.header("content-type") or ""):
-            assert answer.json["code"] in codes | {"too_large"}
-        else:
-            assert answer.json["errors"][0]["extensions"]["code"] in codes
-            assert not any((answer.json.get("data") or {}).values())
-        assert len(answer.body) < 8_000

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ import websockets
 from websockets.asyncio.client import connect
 
 from parley.transport.graphql_socket import Payloads, Sockets
-from tests.dialects.hostile_documents import HOSTILE, request_bytes
 from tests.graphql_client import PROTOCOL, GraphqlClient, graphql
 from tests.here import HereServer, serving, until
-from tests.serving import PATIENCE_S, ServerProcess
+from tests.serving import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -378,47 +376,6 @@ class TestTheFence:
             real(*polls[0])
             await until(lambda: len(ada.payloads(id)) == 2)
             assert not [one for one in ada.told if one["type"] == "error" or one.get("id") == given_up]
-
-
-class TestHostile:
-    """One process for all of them: what one did to it, the next would feel."""
-
-    @pytest.mark.parametrize("name", HOSTILE)
-    async def test_it_is_refused_and_whoever_else_is_there_is_told_on(
-        self, at_home: ServerProcess, ada: str, name: str
-    ) -> None:
-        request, codes = HOSTILE[name]
-        payload = request_bytes(request)
-        async with graphql(at_home.url, ada) as witness, graphql(at_home.url, ada, notices=False) as harmful:
-            await harmful.message("connection_ack")
-            begun = time.perf_counter()
-            answer = await harmful.ask(payload)
-            await asyncio.wait((answer,), timeout=PATIENCE_S)
-            assert time.perf_counter() - begun < 3
-            if answer.cancelled():
-                # Too large for a message, or no message of the protocol.
-                is_too_large = len(payload) > 131_072 - 100
-                assert (await closed(harmful.socket))[0] == (1009 if is_too_large else 4400)
-                assert is_too_large or codes & {"invalid_request", "parse_error"}
-            else:
-                said = answer.result()
-                assert said["errors"][0]["extensions"]["code"] in codes
-                assert not any((said["data"] or {}).values())
-                assert (await harmful.operation("{ session { name } }"))["data"] == {"session": {"name": "Ada"}}
-            assert (await witness.operation("{ session { name } }"))["data"] == {"session": {"name": "Ada"}}
-
-    async def test_all_of_them_again_and_again_take_bounded_memory(self, at_home: ServerProcess, ada: str) -> None:
-        async def all_of_them() -> int:
-            for request, _ in HOSTILE.values():
-                async with graphql(at_home.url, ada, notices=False) as harmful:
-                    await harmful.message("connection_ack")
-                    await asyncio.wait((await harmful.ask(request_bytes(request)),), timeout=PATIENCE_S)
-            assert at_home.process is not None
-            status = Path(f"/proc/{at_home.process.pid}/status").read_text()
-            return int(status.split("VmRSS:")[1].split()[0])
-
-        first = await all_of_them()
-        assert await all_of_them() - first < 16 * 1024, "in KiB"
 
 
 class TestSharing:
