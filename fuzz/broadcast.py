@@ -23,7 +23,7 @@ import uvloop
 import websockets
 from tests.here import HereServer, serving, until
 from tests.ogg import joined, link
-from tests.streams import audio, listen, payloads, publish, put
+from tests.streams import audio, listen, payloads, publish, put, unfenced
 
 from fuzz.ogg import Sender
 from fuzz.socketio import Errors
@@ -129,7 +129,7 @@ async def behave(server: HereServer, until_s: float, seen: Counter[str]) -> None
 async def live(seconds: float, chance: random.Random) -> Counter[str]:
     seen, errors = Counter[str](), Errors()
     logging.getLogger().addHandler(errors)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, unfenced():
         async with serving(Path(folder) / "data", limits__ping_interval=0) as server:
             until_s = time.monotonic() + seconds
             before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -5,19 +5,28 @@ They send what they are given, at once, and keep what they hear; nothing is chec
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
+from unittest.mock import patch
 
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from parley.dialects.ogg import Page, Pages
+from parley.service import watch
 from tests.here import HereServer
 from tests.ogg import headers, link
 from tests.serving import PATIENCE_S
 
 PROTOCOL = "parley.stream.v1"
+
+
+@contextmanager
+def unfenced() -> Iterator[None]:
+    """For tests that want every page: a machine too busy to poll in time hands out none, and those are gone."""
+    with patch.object(watch, "FENCE_S", 3600.0):
+        yield
 
 
 class HttpStream:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,11 +11,17 @@ import pytest
 from parley.dialects.ogg import Pages
 from tests.here import HereServer, serving, until
 from tests.ogg import decoded, encoded
-from tests.streams import audio, listen, payloads, publish, put
+from tests.streams import audio, listen, payloads, publish, put, unfenced
 
 pytestmark = pytest.mark.anyio
 
 HEADER_PAGES = 2
+
+
+@pytest.fixture(autouse=True)
+def every_page() -> Iterator[None]:
+    with unfenced():
+        yield
 
 
 @pytest.fixture

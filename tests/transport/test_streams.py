@@ -3,7 +3,7 @@
 import asyncio
 import json
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.here import HereServer, serving, until
 from tests.ogg import HEAD as OGG_HEAD
 from tests.ogg import joined, link, packet
 from tests.stage import somebody
-from tests.streams import HttpStream, audio, get, listen, payloads, publish, put, request
+from tests.streams import HttpStream, audio, get, listen, payloads, publish, put, request, unfenced
 from tests.transport.wire import BINARY, Peer, request_head
 
 pytestmark = pytest.mark.anyio
@@ -26,6 +26,12 @@ pytestmark = pytest.mark.anyio
 HEAD, PAGES = audio(40)
 PACKETS = payloads([parse_page(page) for page in PAGES])
 HEADER_PAGES = 2
+
+
+@pytest.fixture(scope="module", autouse=True)
+def every_page() -> Iterator[None]:
+    with unfenced():
+        yield
 
 
 @pytest.fixture(scope="module")
