@@ -346,6 +346,16 @@ class TestCut:
                 code, reason = await broadcaster.closed()
                 assert (code, reason) == (4403, "revoked")
 
+    async def test_by_another_who_has_the_lease_though_no_news_of_it_came(self, server: HereServer) -> None:
+        token = await made(server, "show")
+        async with put(server, "show", token) as ada:
+            await ada.send(HEAD + PAGES[0])
+            await on_air(server, "show")
+            (here,) = server.server.streams.broadcasts_of("show")
+            here.fence -= 1  # what it holds is of before, as if this node had slept
+            here._keep()
+            assert await ada.refusal() == (409, "already_live")
+
     async def test_by_deleting_the_stream(self, server: HereServer) -> None:
         token = await made(server, "show")
         async with put(server, "show", token) as ada, listen(server, "show") as listener:

@@ -11,7 +11,7 @@ from parley.delivery.broadcast import Audio
 from parley.dialects.ogg import Kind, NotOggOpus, OpusStream, Pages
 from parley.domain.errors import Refusal
 from parley.domain.principal import OPERATOR, Principal
-from parley.domain.streams import GRACE_MS, LAPSE_MS, Cut, End, Keep, Lease, StreamView, Take
+from parley.domain.streams import GRACE_MS, LAPSE_MS, Cut, End, Keep, Lease, Look, StreamView, Take
 from parley.service.streams import Line, Scheduled, Streams
 
 #: How often a holder's node says that it is still there: a few times within `LAPSE_MS`.
@@ -121,12 +121,24 @@ class Broadcast:
                 return
             if is_ours is True:
                 self.kept_at_s = asked_at_s
-            elif is_ours is False:  # it lapsed while nothing could be said, and somebody else has it or had it
-                self.cut(Refusal("already_live", "The lease lapsed, and somebody else took it."))
+            elif is_ours is False:
+                self._ask_why()
                 return
             self._keep_later()
 
         streams.ask(Keep(stream=self.stream, fence=self.fence), OPERATOR, kept)
+
+    def _ask_why(self) -> None:
+        """The lease is not ours any more, and the news of it has not come: somebody else has it, or it was stopped."""
+
+        def answered(found: Any) -> None:
+            view, _ = (None, 0) if isinstance(found, Refusal) else found.get(self.stream, (None, 0))
+            taken = view is not None and view.live
+            self.cut(
+                Refusal("already_live", "The lease lapsed, and somebody took it.") if taken else Refusal("stopped")
+            )
+
+        self._streams.ask(Look(streams=[self.stream]), OPERATOR, answered, writes=False)
 
     # --- the audio ---
 

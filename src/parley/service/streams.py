@@ -234,7 +234,9 @@ class Streams:
     def _ask_news(self, stream: str) -> None:
         def answered(found: Any) -> None:
             self._telling.discard(stream)
-            if not isinstance(found, Refusal) and stream in found:
+            if isinstance(found, Refusal):
+                self.tell(stream)  # the store is away: until it is back
+            elif stream in found:
                 self._tell(found[stream][0])
 
         if self._stopped:
