@@ -4,9 +4,11 @@ For what happens at certain times. What must survive a process is tested with `s
 """
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -105,9 +107,62 @@ class HereServer:
                 yield client
 
 
+class HereServers(HereServer):
+    """Several nodes on one store, as if they were one: whoever asks for the address gets that of any."""
+
+    def __init__(self, nodes: list[HereServer], chance: random.Random) -> None:
+        super().__init__(nodes[0].server)
+        self.nodes = nodes
+        self._chance = chance
+
+    @property
+    def url(self) -> str:
+        return self._chance.choice(self.nodes).server.url
+
+    def pause(self, seconds: float) -> None:
+        for node in self.nodes:
+            node.pause(seconds)
+
+    def move(self, seconds: float) -> None:
+        self.pause(seconds)
+        for node in self.nodes:
+            node.server.wheel.run_due(node.server.clock.monotonic_s())
+
+
+@dataclass
+class Nodes:
+    """On how many nodes, over which bus and on which database the stories are told; see `scenarios/conftest.py`."""
+
+    count: int
+    bus_url: str
+    database_url: str
+    chance: random.Random
+
+
+#: None: one node with SQLite.
+STAGE: Nodes | None = None
+
+
 @asynccontextmanager
 async def serving(data: Path, *, demo: bool = False, **settings: Any) -> AsyncIterator[HereServer]:
     """Serve from `data` for as long as the block lasts; keyword arguments are `PARLEY_…` settings."""
+    if STAGE is None or "bus_url" in settings:
+        async with one_node(data, demo=demo, **settings) as server:
+            yield server
+        return
+    urls = {"bus_url": STAGE.bus_url, "database_url": STAGE.database_url}
+    async with AsyncExitStack() as stack:
+        nodes = [
+            await stack.enter_async_context(one_node(data, demo=demo and not number, **(urls | settings)))
+            for number in range(STAGE.count)
+        ]
+        for node in nodes:
+            await until(lambda node=node: node.server.bus.is_up)  # type: ignore[misc]
+        yield HereServers(nodes, STAGE.chance)
+
+
+@asynccontextmanager
+async def one_node(data: Path, *, demo: bool = False, **settings: Any) -> AsyncIterator[HereServer]:
     environ = {f"PARLEY_{name.upper()}": str(value) for name, value in settings.items()}
     server = Server(load(environ=environ | {"PARLEY_PORT": "0", "PARLEY_DATA": str(data)}), MovedClock)
     running = asyncio.ensure_future(server.run(demo=demo))

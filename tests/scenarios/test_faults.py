@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import websockets
 
-from parley.client import Chat, CommandRefused, ConnectionLost, Reset, Timing, connect
+from parley.client import Chat, CommandRefused, ConnectionLost, Reset, State, Timing, connect
 from tests.cluster import Balancer, Cluster, cluster
 from tests.lengths import LONG
 from tests.serving import ServerProcess
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900 if LONG else 120)]
 SEED = int(os.environ.get("PARLEY_TEST_SEED", "8"))
 #: The short form is each kind of fault once.
 FAULTS_S = 600 if LONG else 0
-TIMING = Timing(retry_s=0.1, retry_max_s=0.5, restart_s=1, connect_s=2, silence_s=10, overloaded_s=0.3)
+TIMING = Timing(retry_s=0.1, retry_max_s=0.5, restart_s=5 if LONG else 1, connect_s=2, silence_s=10, overloaded_s=0.3)
 SETTINGS = {"limits__messages_per_s": 0, "limits__ping_interval": 2, "limits__ping_timeout": 3}
 PAUSED_S = 30 if LONG else 1.5
 KINDS = ("kill", "pause", "lose bus", "slow bus", "lose database")
@@ -37,7 +37,17 @@ class Speaker:
     def __init__(self, name: str, url: str, token: str) -> None:
         self.name = name
         self.acknowledged: dict[str, int] = {}
-        self.chat = connect(url, token=token, timing=TIMING)
+        self.refusals = 0
+        self.away_s: list[float] = []
+        self._left_at_s: float | None = None
+        self.chat = connect(url, token=token, timing=TIMING, on_state=self._entered)
+
+    def _entered(self, state: State) -> None:
+        if state.name == "live" and self._left_at_s is not None:
+            self.away_s.append(time.monotonic() - self._left_at_s)
+            self._left_at_s = None
+        elif state.name == "reconnecting" and self._left_at_s is None:
+            self._left_at_s = time.monotonic()
 
     async def run(self, until: asyncio.Event) -> None:
         number = 0
@@ -49,6 +59,7 @@ class Speaker:
             except CommandRefused as refused:
                 if refused.code not in ("unavailable", "overloaded"):
                     raise
+                self.refusals += 1
                 await asyncio.sleep(0.05)
             else:
                 self.acknowledged[text] = message["seq"]
@@ -190,6 +201,11 @@ async def under_faults(nodes: Cluster, balancer: Balancer, chance: random.Random
     running = [asyncio.ensure_future(each.run()) for each in (lag, *listeners, eve)]
     speaking = [asyncio.ensure_future(speaker.run(enough)) for speaker in speakers]
     try:
+        for number in range(len(nodes.nodes) if LONG else 1):
+            await nodes.roll(number)
+        assert sum(speaker.refusals for speaker in speakers) == 0, "a rolling restart is nobody's error"
+        assert max((away_s for each in speakers for away_s in each.away_s), default=0) < 6
+
         began_s = time.monotonic()
         befalling = asyncio.ensure_future(misfortune(nodes, chance, began_s + FAULTS_S))
         await asyncio.sleep(FAULTS_S / 3 or 1.5)
