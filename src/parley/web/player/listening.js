@@ -122,8 +122,7 @@ export class Listening extends Emitter {
     if (name === "held" || name === "ended") return name;
     if (this.wants && this.reading?.isPlaying) return "live";
     if (this.#media === null && name !== "open" && !(name === "idle" && this.stream)) return this.stream ? "reconnecting" : "connecting";
-    if (!this.stream) return "connecting";
-    if (!this.isLive) return "off";
+    if (!this.isLive) return this.stream ? "off" : "connecting";
     if (!this.wants) return "ready";
     return this.#hasPlayed && performance.now() - this.#pageMs > GAP_MS && this.#media === null ? "gap" : "buffering";
   }
