@@ -100,7 +100,9 @@ def air() -> Air:
 
 @pytest.fixture
 def one(air: Air) -> Node:
-    return Node(air, "one")
+    node = Node(air, "one")
+    node.reads()
+    return node
 
 
 @pytest.fixture
