@@ -58,22 +58,22 @@ class HereServer:
 
     @property
     def now_s(self) -> float:
-        return self.server.clock.unix_s()
+        return self.server.parts.clock.unix_s()
 
     @property
     def store(self) -> Store:
-        return self.server.store
+        return self.server.parts.store
 
     def pause(self, seconds: float) -> None:
         """Let time pass as if the process had been stopped: no timer runs until the next turn of the loop."""
-        clock = self.server.clock
+        clock = self.server.parts.clock
         assert isinstance(clock, MovedClock)
         clock.added_s += seconds
 
     def move(self, seconds: float) -> None:
         """Let time pass, and whatever it makes due happen."""
         self.pause(seconds)
-        self.server.wheel.run_due(self.server.clock.monotonic_s())
+        self.server.parts.wheel.run_due(self.server.parts.clock.monotonic_s())
 
     def token(self, subject: str, *, roles: tuple[str, ...] = ("member",), ttl_s: float = 900, **claims: Any) -> str:
         stated: dict[str, Any] = {
@@ -82,7 +82,7 @@ class HereServer:
             "jti": f"jti-{time.time_ns()}",
             "auth_time": self.now_s,
         }
-        issuer = Issuer(self.server.keys.keyring.signing_key)
+        issuer = Issuer(self.server.parts.keys.keyring.signing_key)
         return issuer.issue(sub=subject, roles=list(roles), now_s=self.now_s, ttl_s=ttl_s, **(stated | claims))
 
     @asynccontextmanager

@@ -138,9 +138,9 @@ class TestTokensAsTheyAreIssued:
 
     async def test_our_own_key_under_their_name_is_the_wrong_issuer(self, tmp_path: Path) -> None:
         async with keycloak_server(tmp_path, OLD) as (server, _):
-            forged = Issuer(server.server.keys.keyring.signing_key, issuer=KEYCLOAK["issuer"], audience="chat").issue(
-                sub="ada", type="account", roles=["admin"], sid="s", jti="j", now_s=server.now_s, ttl_s=60
-            )
+            forged = Issuer(
+                server.server.parts.keys.keyring.signing_key, issuer=KEYCLOAK["issuer"], audience="chat"
+            ).issue(sub="ada", type="account", roles=["admin"], sid="s", jti="j", now_s=server.now_s, ttl_s=60)
             assert await outcome(server, forged) == "token_wrong_issuer"
 
 
@@ -204,7 +204,7 @@ class TestKeysThatComeAndGo:
             server.move(601)
             await until(lambda: published.requests == 2)
             token = issuers.keycloak(OLD, now_s=server.now_s)
-            await until(lambda: OLD.kid not in server.server.issuers.trusted[0].keys)
+            await until(lambda: OLD.kid not in server.server.parts.issuers.trusted[0].keys)
             assert await outcome(server, token) == "token_unknown_key"
 
     async def test_a_secret_that_is_published_signs_nothing(self, tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ class TestKeysThatComeAndGo:
             await until(lambda: "stay as they were" in caplog.text)
             assert (await outcome(server, issuers.keycloak(OLD))).startswith("kc:")
             path.write_text(json.dumps({"keys": [NEW.jwk]}))
-            await until(lambda: NEW.kid in server.server.issuers.trusted[0].keys)
+            await until(lambda: NEW.kid in server.server.parts.issuers.trusted[0].keys)
             assert (await outcome(server, issuers.keycloak(NEW))).startswith("kc:")
             assert await outcome(server, issuers.keycloak(OLD)) == "token_unknown_key"
 
@@ -239,10 +239,10 @@ class TestKeysThatComeAndGo:
         path = tmp_path / "secret"
         path.write_text(PHP_SECRET + "\n")
         async with trusting(tmp_path, {**PHP, "secret_file": str(path)}) as server:
-            keys = server.server.issuers.trusted[0].keys
+            keys = server.server.parts.issuers.trusted[0].keys
             assert await outcome(server, issuers.php()) == "shop:1042"
             path.write_text("another secret that both back ends know")
-            await until(lambda: server.server.issuers.trusted[0].keys is not keys)
+            await until(lambda: server.server.parts.issuers.trusted[0].keys is not keys)
             assert await outcome(server, issuers.php()) == "token_bad_signature"
             assert await outcome(server, issuers.php("another secret that both back ends know")) == "shop:1042"
 

@@ -56,13 +56,13 @@ class TestARunningServer:
         old = kid_of(await signed_in(server))
         now_ms = self.now_ms(server)
         new = keyring.rotate(tmp_path / "data" / "keys", "ES256", now_ms=now_ms, signs_from_ms=now_ms + 600_000).kid
-        await until(lambda: new in server.server.keys.keyring.keyset)
+        await until(lambda: new in server.server.parts.keys.keyring.keyset)
         assert await published(server.url) == {old, new}
         assert kid_of(await signed_in(server)) == old
         server.move(599)
         assert kid_of(await signed_in(server)) == old
         server.move(1.1)
-        await until(lambda: server.server.keys.keyring.signing_key.kid == new)
+        await until(lambda: server.server.parts.keys.keyring.signing_key.kid == new)
         assert kid_of(await signed_in(server)) == new
         assert await published(server.url) == {old, new}
 
@@ -72,14 +72,14 @@ class TestARunningServer:
         old, now_ms = kid_of(token), self.now_ms(server)
         new = keyring.rotate(directory, "ES256", now_ms=now_ms, signs_from_ms=now_ms).kid
         keyring.retire(directory, "ES256", old, now_ms=now_ms + 1, token_ms=3_600_000)
-        await until(lambda: server.server.keys.keyring.signing_key.kid == new)
+        await until(lambda: server.server.parts.keys.keyring.signing_key.kid == new)
         async with server.client(token) as ada:
             assert (await ada.call("session.describe"))["subject"] == "ada"
         server.move(3590)
         async with server.client(token) as ada:
             assert (await ada.call("session.describe"))["subject"] == "ada"
         server.move(3590)
-        await until(lambda: old not in server.server.keys.keyring.keyset)
+        await until(lambda: old not in server.server.parts.keys.keyring.keyset)
         assert await published(server.url) == {new}
         async with server.client(token) as ada:
             assert await ada.closed() == (4401, "token_unknown_key")  # which comes before the expiry
@@ -89,7 +89,7 @@ class TestARunningServer:
             before = await ada.call("session.describe")
             now_ms = self.now_ms(server)
             new = keyring.rotate(tmp_path / "data" / "keys", "ES256", now_ms=now_ms, signs_from_ms=now_ms).kid
-            await until(lambda: server.server.keys.keyring.signing_key.kid == new)
+            await until(lambda: server.server.parts.keys.keyring.signing_key.kid == new)
             renewed = server.token(before["subject"])
             assert kid_of(renewed) == new
             assert (await ada.call("session.refresh", token=renewed))["subject"] == before["subject"]
@@ -104,7 +104,7 @@ class TestARunningServer:
             now_ms = self.now_ms(server)
             new = keyring.rotate(tmp_path / "data" / "keys", "ES256", now_ms=now_ms, signs_from_ms=now_ms).kid
             os.kill(os.getpid(), signal.SIGHUP)
-            await until(lambda: server.server.keys.keyring.signing_key.kid == new)
+            await until(lambda: server.server.parts.keys.keyring.signing_key.kid == new)
         finally:
             for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 asyncio.get_running_loop().remove_signal_handler(signum)

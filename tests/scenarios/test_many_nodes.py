@@ -32,7 +32,7 @@ async def several(
             for _ in range(count)
         ]
         for node in nodes:
-            await until(lambda node=node: node.server.bus.is_up)  # type: ignore[misc, union-attr]
+            await until(lambda node=node: node.server.parts.bus.is_up)  # type: ignore[misc, union-attr]
         yield nodes
 
 
@@ -104,7 +104,7 @@ async def test_typing_and_receipts_are_seen_on_other_nodes(nodes: list[HereServe
         await ada.call("room.subscribe", room="attic")
         await ben.call("room.join", room="attic")
         await ben.call("room.subscribe", room="attic")
-        await until(lambda: two.server.bus.hears("room:attic"))  # type: ignore[union-attr]
+        await until(lambda: two.server.parts.bus.hears("room:attic"))  # type: ignore[union-attr]
         await ada.call("typing.set", room="attic", active=True)
         typing = await ben.until(lambda one: one.get("params", {}).get("type") == "typing.changed")
         assert [person["subject"] for person in typing["params"]["data"]["started"]] == ["ada"]
@@ -134,7 +134,7 @@ async def test_without_the_bus_the_poll_carries_on_and_readyz_says_degraded(tmp_
             await ada.call("room.create", room="x", visibility="public")
             await ben.call("room.subscribe", room="x")
             valkey.stop()
-            await until(lambda: not one.server.bus.is_up and not two.server.bus.is_up)  # type: ignore[union-attr]
+            await until(lambda: not one.server.parts.bus.is_up and not two.server.parts.bus.is_up)  # type: ignore[union-attr]
             await ada.call("message.send", room="x", text="by the poll")
             async with asyncio.timeout(3):
                 await ben.event("message.created")
@@ -146,7 +146,7 @@ async def test_without_the_bus_the_poll_carries_on_and_readyz_says_degraded(tmp_
                 async with asyncio.timeout(1):
                     assert (await ben.closed())[0] == 4403
             valkey.start()
-            await until(lambda: one.server.bus.is_up and two.server.bus.is_up)  # type: ignore[union-attr]
+            await until(lambda: one.server.parts.bus.is_up and two.server.parts.bus.is_up)  # type: ignore[union-attr]
     finally:
         valkey.remove()
 
@@ -171,7 +171,7 @@ async def test_a_session_over_polls_is_served_by_every_node_and_goes_over_to_a_w
     nodes: list[HereServer],
 ) -> None:
     one, two, three = nodes
-    await until(lambda: len(one.server.nodes.living) == len(two.server.nodes.living) == 2)
+    await until(lambda: len(one.server.parts.nodes.living) == len(two.server.parts.nodes.living) == 2)
     async with httpx2.AsyncClient() as http:
         opened = await http.get(f"{one.url}/socket.io/?EIO=4&transport=polling")
     sid = json.loads(opened.text[1:])["sid"]
@@ -213,7 +213,7 @@ async def test_a_subject_has_its_rate_and_its_connections_once_on_all_nodes(
 ) -> None:
     settings = {"limits__messages_per_s": 0.01, "limits__messages_burst": 4, "limits__connections": 2}
     async with several(2, tmp_path / "data", postgres_url, valkey.url, **settings) as (one, two):
-        await until(lambda: bool(one.server.nodes.living and two.server.nodes.living))
+        await until(lambda: bool(one.server.parts.nodes.living and two.server.parts.nodes.living))
         async with one.native(one.token("ada")) as first, two.native(two.token("ada")) as second:
             await first.call("room.create", room="den", visibility="public")
             sent = await sent_until_refused(first, second)
@@ -233,7 +233,7 @@ async def test_failed_sign_ins_on_one_node_count_on_all(
         wrong = {"username": "ada", "password": "wrong"}
         for node in (one, two):
             assert (await http.post(node.url + "/auth/login", json=wrong)).status_code == 401
-        await until(lambda: bool(one.server.bus.received and two.server.bus.received))
+        await until(lambda: bool(one.server.parts.bus.received and two.server.parts.bus.received))
         codes = [(await http.post(node.url + "/auth/login", json=wrong)).status_code for node in (one, two)]
     assert codes == [429, 429]
 
@@ -246,9 +246,9 @@ async def test_a_broadcast_is_heard_on_other_nodes_which_know_how_many_listen(no
         await ada.call("stream.create", stream="show", visibility="public")
         async with put(one, "show", token) as broadcaster:
             await broadcaster.send(head)
-            await until(lambda: "show" in one.server.streams.lines)
+            await until(lambda: "show" in one.server.parts.streams.lines)
             async with get(two, "show") as listener:
-                await until(lambda: two.server.bus.hears("stream:show"))  # type: ignore[union-attr]
+                await until(lambda: two.server.parts.bus.hears("stream:show"))  # type: ignore[union-attr]
                 for page in pages:
                     await broadcaster.send(page)
                 assert await listener.head() == 200
@@ -256,7 +256,7 @@ async def test_a_broadcast_is_heard_on_other_nodes_which_know_how_many_listen(no
                 sent = payloads([parse_page(page) for page in pages])
                 start = sent.index(heard[0])
                 assert heard == sent[start : start + len(heard)]
-                await until(lambda: three.server.streams.listeners("show") == 1)
+                await until(lambda: three.server.parts.streams.listeners("show") == 1)
                 assert (await ada.call("stream.get", stream="show"))["stream"]["listeners"] == 1
 
 
@@ -282,7 +282,7 @@ async def test_a_visitor_on_one_node_is_answered_from_another(nodes: list[HereSe
             await bo.call("conversation.claim", conversation=room)
         claimed = await guest.event("conversation.claimed", room)
         assert claimed["data"]["conversation"]["assignee_name"] == "ava"
-        await until(lambda: three.server.bus.hears("room:queue"))  # type: ignore[union-attr]
+        await until(lambda: three.server.parts.bus.hears("room:queue"))  # type: ignore[union-attr]
         await ava.call("agent.set_status", status="away")
         told = await bo.until(lambda one: one.get("params", {}).get("type") == "agent.changed")
         assert told["params"]["data"]["agent"]["status"] == "away"

@@ -100,7 +100,7 @@ async def test_curl_sends_a_pipe_and_another_curl_hears_it(server: HereServer) -
     song = await asyncio.to_thread(encoded, 1)
     curl = ("curl", "-s", "-H", f"Authorization: Bearer {token}")
     where, pipe = f"{server.url}/streams/show", asyncio.subprocess.PIPE
-    here = server.server.streams
+    here = server.server.parts.streams
     sends = await asyncio.create_subprocess_exec(
         *curl, "-o", "/dev/null", "-w", "%{http_code}", "-T", "-", where, stdin=pipe, stdout=pipe
     )

@@ -131,7 +131,7 @@ async def test_a_bad_token_in_auth_is_a_connect_error_and_the_transport_ends(
         said = await refused_at_connect(client, make(server))
         assert said == {"message": code, "data": {"code": code, "status": 401}}
         await asyncio.wait_for(client._reading, 5)
-    await until(lambda: not server.server.engine.sessions)
+    await until(lambda: not server.server.front.engine.sessions)
 
 
 @pytest.mark.parametrize("auth", ['{"token":1}', '{"token":{}}'])
@@ -243,7 +243,7 @@ async def test_who_does_not_connect_in_time_is_gone(tmp_path: Path, transport: A
             async with socketio(server.url, None, transport, headers=headers, joins=False) as client:
                 server.move(5.1)
                 await asyncio.wait_for(client._reading, 5)
-        await until(lambda: not server.server.engine.sessions)
+        await until(lambda: not server.server.front.engine.sessions)
 
 
 async def test_with_the_time_to_authenticate_off_nobody_is_hurried(tmp_path: Path, transport: Any) -> None:
@@ -277,7 +277,7 @@ async def test_who_does_not_poll_holds_no_more_than_the_limit_and_is_ended(tmp_p
     ):
         await ben.call("room.create", room="den")
         await ada.call("room.subscribe", room="den")
-        session = server.server.engine.sessions[ada.engine["sid"]]
+        session = server.server.front.engine.sessions[ada.engine["sid"]]
         ada.rest()
         await ben.call("message.send", room="den", text="this answers the poll that waits")
         await ada._reading
@@ -296,13 +296,13 @@ async def test_commands_of_one_who_does_not_poll_wait_once_there_is_much_to_answ
         for _ in range(40):
             await ben.call("message.send", room="den", text="x" * 8000)
     async with socketio(server.url, server.token("ada"), "polling") as ada:
-        session = server.server.engine.sessions[ada.engine["sid"]]
+        session = server.server.front.engine.sessions[ada.engine["sid"]]
         ada.rest()
         await ada.send('42["session.describe"]\x1e421["session.describe"]')
         await ada._reading  # the poll that waited has its answer, and no other begins
         page = json.dumps(["event.list", {"room": "den", "after": 0}])
         await ada.send("\x1e".join(f"42{number}{page}" for number in range(100, 160)))
-        (connection,) = list(server.server.connections)
+        (connection,) = list(server.server.parts.connections)
         await until(lambda: connection._ordering._held)
         # Of sixty pages of a third of a mebibyte each, those that were being read.
         assert connection.outbox.waiting_bytes < 12 * 400_000
@@ -362,7 +362,7 @@ async def test_a_clients_disconnect_ends_its_connection(server: HereServer, tran
     async with socketio(server.url, server.token("ada"), transport) as ada:
         await ada.send("41")
         await asyncio.wait_for(ada._reading, 5)
-    await until(lambda: not list(server.server.connections))
+    await until(lambda: not list(server.server.parts.connections))
 
 
 async def test_what_waited_for_a_poll_at_a_revocation_is_not_handed_over(server: HereServer) -> None:

@@ -59,7 +59,9 @@ async def cleared(server: HereServer) -> None:
     async with server.native(server.token("root", roles=("admin",))) as root:
         for stream in (await root.call("stream.list"))["streams"]:
             await root.call("stream.delete", stream=stream["id"])
-    await until(lambda: not server.server.streams.broadcasters and not server.server.streams.broadcasts.fences())
+    await until(
+        lambda: not server.server.parts.streams.broadcasters and not server.server.parts.streams.broadcasts.fences()
+    )
 
 
 async def made(server: HereServer, stream: str = "show", visibility: str = "public", owner: str = "ada") -> str:
@@ -72,14 +74,14 @@ async def made(server: HereServer, stream: str = "show", visibility: str = "publ
 
 async def on_air(server: HereServer, *streams: str) -> None:
     """Until what was put there is heard."""
-    here = server.server.streams
+    here = server.server.parts.streams
     await until(lambda: all(stream in here.lines and here.broadcasts_of(stream) for stream in streams))
 
 
 async def moved(server: HereServer, seconds: float) -> None:
     """Let time pass, and let the node speak with its store again: until then it hands out nothing."""
     server.move(seconds)
-    here, connections = server.server.streams, server.server.connections
+    here, connections = server.server.parts.streams, server.server.parts.connections
     await until(lambda: not connections.is_fenced and here.clock_s() - here.kept_at_s() < 4)
 
 
@@ -89,7 +91,7 @@ async def past_the_grace(server: HereServer) -> None:
 
 async def paced(server: HereServer, ada: HttpStream, seconds: float) -> None:
     """Let time pass while ada goes on sending."""
-    here = server.server.streams
+    here = server.server.parts.streams
     while seconds > 0:
         await moved(server, min(seconds, 8))
         seconds -= 8
@@ -132,7 +134,7 @@ class TestFromOneToMany:
                 assert await listener.head() == 200
                 assert listener.headers["content-type"] == "audio/ogg"
                 assert listener.headers["transfer-encoding"] == "chunked"
-                await until(lambda: server.server.streams.listeners("show") == 2)
+                await until(lambda: server.server.parts.streams.listeners("show") == 2)
                 for page in PAGES[1:10]:
                     await ada.send(page)
                 assert heard(await listener.pages(HEADER_PAGES + 10)) == PACKETS[:10]
@@ -154,7 +156,7 @@ class TestFromOneToMany:
                     for page in pages:
                         await ada.send(page)
                     await socket.pages(HEADER_PAGES + 3)
-                await until(lambda: not server.server.streams.lines)
+                await until(lambda: not server.server.parts.streams.lines)
                 first, *_ = await socket.pages(HEADER_PAGES + 3)
                 assert first.bos, "header pages first"
                 socket.heard = b""
@@ -187,7 +189,7 @@ class TestTheLease:
         admin = server.token("root", roles=("admin",))
         async with put(server, "show", token) as ada:
             await ada.send(HEAD)
-            await until(lambda: server.server.streams.broadcasters == 1)
+            await until(lambda: server.server.parts.streams.broadcasters == 1)
             for other in (token, admin):
                 async with put(server, "show", other) as second:
                     assert await second.refusal() == (409, "already_live")
@@ -216,12 +218,12 @@ class TestTheLease:
         token = await made(server)
         async with put(server, "show", token) as ada:
             await ada.send(HEAD + PAGES[0])
-            await until(lambda: server.server.streams.broadcasters == 1)
+            await until(lambda: server.server.parts.streams.broadcasters == 1)
             async with get(server, "show") as listener:
                 assert await listener.head() == 200
                 await listener.pages(HEADER_PAGES + 1)
                 ada.cut()
-                await until(lambda: server.server.streams.broadcasters == 0)
+                await until(lambda: server.server.parts.streams.broadcasters == 0)
                 async with put(server, "show", server.token("root", roles=("admin",))) as other:
                     assert await other.refusal() == (409, "already_live")
                 head, pages = audio(3, serial=9)
@@ -256,7 +258,7 @@ class TestTheLease:
                 await here.send(HEAD + PAGES[0])
                 await listener.pages(HEADER_PAGES + 1)
                 here.cut()
-                await until(lambda: not server.server.streams.broadcasters)
+                await until(lambda: not server.server.parts.streams.broadcasters)
             elsewhere = await asyncio.to_thread(server.store.execute, streams.Take("show"), ada)
             await asyncio.to_thread(server.store.execute, streams.Cut("show", elsewhere.reply.fence))
             async with publish(server, "show", token) as here:
@@ -308,7 +310,7 @@ class TestCut:
                 assert await again.closed() == (4403, "gone home")
                 assert await listener.closed() == (4403, "gone home")
                 await hears.to_the_end()
-            assert not server.server.streams.broadcasters
+            assert not server.server.parts.streams.broadcasters
             async with put(server, "show", token) as ada:
                 assert await ada.refusal() == (401, "token_revoked")
 
@@ -376,7 +378,7 @@ class TestCut:
             async with get(server, "show") as listener:
                 await listener.head()
                 ada.cut()
-                await until(lambda: not server.server.streams.broadcasters)
+                await until(lambda: not server.server.parts.streams.broadcasters)
                 await asyncio.sleep(0)
                 assert not listener.reader.at_eof()
                 await past_the_grace(server)
@@ -392,7 +394,7 @@ class TestCut:
                 async with publish(server, "show", token) as ada:
                     await ada.news(live=True)
                     await ada.socket.close(code)
-                await until(lambda: not server.server.streams.broadcasters)
+                await until(lambda: not server.server.parts.streams.broadcasters)
                 # Behind what the close led to, in the store's order.
                 assert (await desk.call("stream.set_publishers", stream="show", subjects=[]))["stream"]["live"] is live
 
@@ -460,7 +462,7 @@ class TestWhatIsSent:
         async with put(server, "show", token) as ada:
             await ada.send(head + b"".join(pages[:99]))
             await on_air(server, "show")
-            assert server.server.streams.broadcasters == 1, "9.9 s ahead is no more than may be"
+            assert server.server.parts.streams.broadcasters == 1, "9.9 s ahead is no more than may be"
             await ada.send(b"".join(pages))
             assert await ada.refusal() == (429, "rate_limited")
             assert "retry-after" in ada.headers
@@ -481,7 +483,7 @@ class TestWhatIsSent:
             async with listen(server, "show") as listener:
                 await listener.pages(HEADER_PAGES + 1)
             server.move(9.5)
-            assert server.server.streams.broadcasters == 2
+            assert server.server.parts.streams.broadcasters == 2
             server.move(1)
             assert await ada.refusal() == (408, "stalled")
             assert await again.closed() == (4408, "stalled")
@@ -662,7 +664,7 @@ class TestATokensLife:
             async with get(server, "show", token=server.token("ben", ttl_s=12)) as listener:
                 await listener.head()
                 await paced(server, ada, 6)
-                assert server.server.streams.listeners("show") == 1
+                assert server.server.parts.streams.listeners("show") == 1
                 await paced(server, ada, 7)
                 await listener.to_the_end()
                 await paced(server, ada, 8)
@@ -679,7 +681,7 @@ class TestATokensLife:
             async with get(server, "radio", token=token) as listener:
                 assert await listener.head() == 200
                 await paced(server, ada, 31)
-                here = server.server.streams
+                here = server.server.parts.streams
                 assert here.broadcasters == here.listeners("radio") == 1
                 again = await asyncio.to_thread(signed_in, server, "ada")
                 async with server.native(again) as desk:
@@ -767,7 +769,7 @@ class TestASlowListener:
             for at, number in enumerate(pages, 2)
         )
         count = HEADER_PAGES
-        broadcasts = server.server.streams.broadcasts
+        broadcasts = server.server.parts.streams.broadcasts
         async with put(server, "show", token) as ada, listen(server, "show", max_size=None) as quick:
 
             async def send_one() -> None:
@@ -786,7 +788,7 @@ class TestASlowListener:
                 else:
                     await slow.send(request_head("/streams/show/listen"))
                 await slow.read_head()
-                await until(lambda: server.server.streams.listeners("show") == 2)
+                await until(lambda: server.server.parts.streams.listeners("show") == 2)
                 before = broadcasts.pages_passed_over
                 for _ in range(24):
                     await send_one()

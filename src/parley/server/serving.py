@@ -11,7 +11,8 @@ from typing import Final
 import uvloop
 
 from parley.config import Settings, SettingsError
-from parley.server.node import Beside, Server
+from parley.server.listening import Beside
+from parley.server.node import Server
 from parley.server.workers import Worker, Workers
 
 #: Measured: with CPython's default of 5 ms a busy writing thread adds up to 11 ms to a turn of the loop.
