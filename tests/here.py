@@ -126,7 +126,7 @@ class HereServers(HereServer):
     def move(self, seconds: float) -> None:
         self.pause(seconds)
         for node in self.nodes:
-            node.server.wheel.run_due(node.server.clock.monotonic_s())
+            node.server.parts.wheel.run_due(node.server.parts.clock.monotonic_s())
 
 
 @dataclass
@@ -157,7 +157,7 @@ async def serving(data: Path, *, demo: bool = False, **settings: Any) -> AsyncIt
             for number in range(STAGE.count)
         ]
         for node in nodes:
-            await until(lambda node=node: node.server.bus.is_up)  # type: ignore[misc]
+            await until(lambda node=node: node.server.parts.bus.is_up)  # type: ignore[misc]
         yield HereServers(nodes, STAGE.chance)
 
 

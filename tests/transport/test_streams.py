@@ -353,7 +353,7 @@ class TestCut:
         async with put(server, "show", token) as ada:
             await ada.send(HEAD + PAGES[0])
             await on_air(server, "show")
-            (here,) = server.server.streams.broadcasts_of("show")
+            (here,) = server.server.parts.streams.broadcasts_of("show")
             here.fence -= 1  # what it holds is of before, as if this node had slept
             here._keep()
             assert await ada.refusal() == (409, "already_live")
