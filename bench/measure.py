@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import building
+import nodes
 from charts import charts
 from report import Results, machine, page, promises, tables
 
@@ -71,6 +72,10 @@ def _measure(a: argparse.Namespace) -> list[dict[str, object]]:
         file.write(json.dumps({"machine": machine()}) + "\n")
         if tokens.SCENARIO in wanted:
             for row in tokens.rows(a.runs):
+                rows.append(row)
+                file.write(json.dumps(row) + "\n")
+        if {nodes.DELIVERY, nodes.ELSEWHERE, nodes.REVOKED} & set(wanted):
+            for row in nodes.rows(a.runs):
                 rows.append(row)
                 file.write(json.dumps(row) + "\n")
         for run in range(a.runs):

@@ -10,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import nodes
+
 import tokens
 from scenarios import MESSAGE, PROMISES, SCENARIOS, Scenario
 from servers import SERVERS
@@ -90,7 +92,7 @@ def spread(values: Sequence[float]) -> str:
 
 def title(server: str) -> str:
     """What a server, or a way to check a token, is called."""
-    return tokens.WAYS[server] if server in tokens.WAYS else SERVERS[server].title
+    return (tokens.WAYS | nodes.NODES).get(server) or SERVERS[server].title
 
 
 def tables(results: Results) -> list[str]:

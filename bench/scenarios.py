@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import nodes
+
 import tokens
 
 
@@ -178,6 +180,30 @@ SCENARIOS = (
         refused=True,
     ),
     Scenario(
+        nodes.DELIVERY,
+        "Two nodes, 300 readers on each: one message at a time",
+        "",
+        {},
+        ("one-node", "speaking", "hearing"),
+        (Measure(nodes.PER_DELIVERY, "CPU for each delivery, µs"),),
+    ),
+    Scenario(
+        nodes.ELSEWHERE,
+        "An event of a room that nobody reads on the other node",
+        "",
+        {},
+        ("nobody-reads",),
+        (Measure(nodes.PER_EVENT, "CPU for each event, µs"),),
+    ),
+    Scenario(
+        nodes.REVOKED,
+        "Revoked on one node while there is talk, closed on another",
+        "",
+        {},
+        ("revoking",),
+        (Measure(nodes.P99, "p99, ms"),),
+    ),
+    Scenario(
         tokens.SCENARIO,
         "Checking an ES256 token",
         "token",
@@ -259,6 +285,13 @@ PROMISES = (
     Promise("… by GET", _value("audio_500", DELAY.field, "parley-get", 1e-3), 20, source="issue 7"),
     Promise("… by GET, 50 of them stalled", _value("audio_500_stalled", DELAY.field, "parley-get", 1e-3), 20,
             source="issue 7"),
+    Promise("Two nodes, 300 readers on each: CPU for each delivery on the sender's, to an only node's",
+            _ratio(nodes.DELIVERY, nodes.PER_DELIVERY, "speaking", "one-node"), 1.1, source="issue 8"),
+    Promise("… on the other", _ratio(nodes.DELIVERY, nodes.PER_DELIVERY, "hearing", "one-node"), 1.1, source="issue 8"),
+    Promise("An event that nobody reads on a node, µs of its CPU",
+            _value(nodes.ELSEWHERE, nodes.PER_EVENT, "nobody-reads"), 5, source="issue 8"),
+    Promise("Revoked on one node, closed on another, p99, ms",
+            _value(nodes.REVOKED, nodes.P99, "revoking"), 500, source="issue 8"),
     Promise("An idle connection, KiB", _value("idle_2000", MEMORY.field), 16),
     Promise("An idle connection among 10,000, KiB", _value("idle_10000", MEMORY.field), 16),
 )  # fmt: skip

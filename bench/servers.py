@@ -323,7 +323,7 @@ class Running:
         roots = [process.pid for process in self._processes]
         if self._postgres is not None:
             roots.append(self._postgres.process.pid)
-        return time.monotonic(), _busy_s(), ours_s + sum(map(_cpu_s, roots))
+        return time.monotonic(), _busy_s(), ours_s + sum(map(cpu_s, roots))
 
     def _start(self) -> None:
         peer = self.peer
@@ -445,13 +445,13 @@ def _busy_s() -> float:
     return total / hertz
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """What a process, its threads and its descendants have used; 0 for one that has gone."""
     total = 0.0
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
             total += int((task / "schedstat").read_text().split()[0]) / 1e9
-            total += sum(_cpu_s(int(child)) for child in (task / "children").read_text().split())
+            total += sum(cpu_s(int(child)) for child in (task / "children").read_text().split())
     return total
 
 

@@ -123,6 +123,7 @@ async def cluster(
     made: Cluster | None = None
     server: asyncio.Server | None = None
     balancer: Balancer | None = None
+    directory.mkdir(exist_ok=True)
     try:
         await asyncio.to_thread(postgres.start)
         await asyncio.to_thread(valkey.start)
