@@ -288,3 +288,17 @@ async def test_a_visitor_on_one_node_is_answered_from_another(nodes: list[HereSe
         assert told["params"]["data"]["agent"]["status"] == "away"
         await bo.call("conversation.block", conversation=room, reason="spam")
         assert await guest.closed() == (4403, "spam")
+
+
+async def test_a_node_with_other_keys_is_not_ready_and_the_others_are(nodes: list[HereServer], tmp_path: Path) -> None:
+    given = nodes[0].server.settings
+    assert given.bus_url is not None
+    urls = {"database_url": given.store_url, "bus_url": given.bus_url.get_secret_value()}
+    async with serving(tmp_path / "other keys", **urls) as stranger:
+        await until(lambda: not stranger.server.parts.nodes.has_the_keys)
+        async with httpx2.AsyncClient() as http:
+            answer = await http.get(stranger.url + "/readyz")
+            assert answer.status_code == 503
+            assert "keys: down (not the store's)" in answer.text
+            for node in nodes:
+                assert (await http.get(node.url + "/readyz")).status_code == 200

@@ -35,7 +35,7 @@ class Server:
         clock: Callable[[asyncio.AbstractEventLoop], Clock] = Clock,
         beside: Beside | None = None,
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._beside = beside
         self._clock_of = clock
         self._port = settings.port
@@ -46,10 +46,10 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"http://{shown(self._settings.host)}:{self._port}"
+        return f"http://{shown(self.settings.host)}:{self._port}"
 
     async def run(self, *, demo: bool = False) -> int:
-        settings = self._settings
+        settings = self.settings
         loop = asyncio.get_running_loop()
         listener = listen(settings.host, settings.port, self._beside)
         self._port = listener.getsockname()[1]
@@ -89,7 +89,7 @@ class Server:
             parts.nodes.start()
         parts.watch.start(parts.store.execute(InForce()).reply)
         parts.queue.start()
-        if not self._settings.is_postgresql:
+        if not self.settings.is_postgresql:
             parts.store.execute(Restarted())  # no other node has a broadcaster
         parts.streams.start()
 
@@ -104,7 +104,7 @@ class Server:
 
     def _address(self) -> str:
         """Where the other nodes reach this one: its URL, and its UNIX socket where it is one of several workers."""
-        settings = self._settings
+        settings = self.settings
         host = own_address() if settings.host in ("0.0.0.0", "::", "[::]") else settings.host  # noqa: S104
         url = settings.node_url or f"http://{shown(host)}:{self._port}"
         return url if self._beside is None else f"{url} {self._beside.socket_path}"
