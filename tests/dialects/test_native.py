@@ -340,6 +340,13 @@ def test_a_wrong_member_of_a_list_is_named_by_the_list() -> None:
     assert wrong_field(params, "account.create") == "roles"
 
 
+@pytest.mark.parametrize("value", ["hunter2", "x" * 100_000, "a' - at `$.room`", ""])
+def test_a_value_that_is_none_of_the_few_is_refused_without_telling_it(value: str) -> None:
+    told = answer(call("conversation.export", {"conversation": "c-1", "format": value}))["error"]
+    assert told["message"] == "There is no such value."
+    assert told["data"] == {"code": "invalid_params", "status": 422, "field": "format"}
+
+
 OUT_OF_RANGE = ["9007199254740993", "-1", "1.5", "1e3", "1e400", "-1e400", "18446744073709551616", "1" * 5000, "1e99"]
 
 

@@ -48,7 +48,11 @@ def _refusal(raw: bytes, wrong: Exception) -> Refusal:
     if raw[:1] == b"[":
         return Refusal("invalid_params", "Parameters go by name: send an object.", field="params")
     told = str(wrong)
-    if (inside := _AT.search(told)) is not None:
+    *_, inside = [None, *_AT.finditer(told)]
+    if inside is not None and told.startswith("Invalid enum value"):
+        # It tells the value, whatever that is and however long.
+        return invalid_params(inside[1], "There is no such value.")
+    if inside is not None:
         return invalid_params(inside[1], told[: inside.start()] + ".")
     named = _FIELD.search(told)
     field = named[1][:64] if named else "params"
