@@ -89,14 +89,13 @@ class Presence:
             then()
             return
         wait_s = self.rosters.learned_at_s(room) - self._clock_s()
+        if wait_s <= 0:
+            then()
+            return
         if wait_s == float("inf"):
             self.rosters.follow(room)
             self._call_later(ASKED_S, lambda: self.rosters.leave(room))
-            wait_s = LEARNING_S
-        if wait_s <= 0:
-            then()
-        else:
-            self._call_later(wait_s, then)
+        self._call_later(min(wait_s, LEARNING_S), lambda: self.when_known(room, then))
 
     def tick(self) -> None:
         """Tell of those who have been gone for long enough."""

@@ -14,8 +14,9 @@ from parley.delivery.bus import ALL, Bus, of_node, of_room
 #: For how long a room's version is told again each second, and of how many rooms at once.
 REPEAT_S: Final = 10.0
 REPEATED_MAX: Final = 500
-#: How long the others have to say who is in a room.
+#: How long the others have to say who is in a room, once they were asked; and how long that may take at most.
 LEARNING_S: Final = 0.25
+ASKING_S: Final = 1.0
 #: Who came this short a time ago is told of as such also where a node is first asked for a room.
 LATELY_S: Final = 3.0
 
@@ -55,6 +56,7 @@ class Rosters:
         self._far: dict[str, dict[str, _Roster]] = {}
         self._followed: Counter[str] = Counter()
         self._followed_at_s: dict[str, float] = {}
+        self._asked_at_s: dict[str, float] = {}
         bus.hear("presence.moved", self._moved)
         bus.hear("presence.ask", self._asked)
         bus.hear("presence.roster", self._told)
@@ -111,6 +113,7 @@ class Rosters:
         self._followed[room] -= 1
         if not self._followed[room]:
             del self._followed[room], self._followed_at_s[room]
+            self._asked_at_s.pop(room, None)
             self._bus.leave(of_room(room))
             rosters = self._far.pop(room, {})
             for roster in rosters.values():
@@ -119,12 +122,13 @@ class Rosters:
     def ask(self, room: str) -> None:
         """The room is heard from now on: who is there?"""
         if room in self._followed:
+            self._asked_at_s.setdefault(room, self._clock_s())
             self._bus.note(of_room(room), "presence.ask", room)
 
     def learned_at_s(self, room: str) -> float:
         """From when on all that the others had to say of a room has come, most likely; infinity of one not followed."""
-        at_s = self._followed_at_s.get(room)
-        return float("inf") if at_s is None else at_s + LEARNING_S
+        followed_at_s = self._followed_at_s.get(room, float("inf"))
+        return min(followed_at_s + ASKING_S, self._asked_at_s.get(room, float("inf")) + LEARNING_S)
 
     def has(self, room: str, subject: str) -> bool:
         return any(subject in roster.people for roster in self._far.get(room, {}).values())
