@@ -298,7 +298,7 @@ async def test_an_agent_who_is_an_admin_too_reads_on_as_an_admin_and_is_shown_no
 
 @pytest.mark.parametrize("door", DOORS)
 async def test_a_guest_who_writes_too_much_waits_and_disturbs_nobody(tmp_path: Path, door: Door) -> None:
-    """With the limits as they are by default: 5 messages at once and 20 changes of the case, then 2 a second."""
+    """With the limits as they are by default: 5 messages at once and 60 changes of the case, then 2 a second."""
     async with serving(tmp_path / "data", limits__ping_interval=0) as server:
         loud, other = await begins(server), await begins(server)
         async with by(server, door, loud.access) as guest, by(server, "native", other.access) as neighbour:
@@ -309,12 +309,13 @@ async def test_a_guest_who_writes_too_much_waits_and_disturbs_nobody(tmp_path: P
                 await guest.call("message.send", **say)
             assert refusal.value.code == "rate_limited"
             assert 0 < refusal.value.data["retry_after"] <= 0.5
-            for number in range(20):
-                await guest.call("conversation.update", conversation=loud.conversation, name=f"Vi {number}")
-            assert (
-                await refused(guest.call("conversation.rate", conversation=loud.conversation, score=1))
-                == "rate_limited"
-            )
+
+            async def rename(numbers: range) -> None:
+                for number in numbers:
+                    await guest.call("conversation.update", conversation=loud.conversation, name=f"Vi {number}")
+
+            await rename(range(60))
+            assert await refused(rename(range(60, 90))) == "rate_limited"  # some more have come free meanwhile
             await neighbour.call("message.send", room=other.conversation, text="hello")
             server.move(1)
             await guest.call("message.send", **say)

@@ -284,7 +284,7 @@ class Parts:
             present,
             messages=self.messages,
             guest_messages=self.guest_messages,
-            guest_cases=Buckets(limits.guest_messages_per_s, 4 * limits.guest_messages_burst),
+            guest_cases=Buckets(limits.guest_messages_per_s, 12 * limits.guest_messages_burst),
             conversations=self.beginnings,
             prepare=prepare,
             clock_s=self.clock.monotonic_s,

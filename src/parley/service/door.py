@@ -79,7 +79,7 @@ class Door:
         self, row: Command, params: Params, principal: Principal, ordering: Ordering, answered: Answered
     ) -> None:
         """Carry out one command in its connection's order. `answered` is called once, on the loop."""
-        if row.rate is not None and (wait_s := self._wait_s(row, principal)):
+        if row.rate is not None and (wait_s := self._wait_s(row, params, principal)):
             self._answer(row, answered, _rate_limited(wait_s))
             return
         writes = row.kind == "write"
@@ -207,11 +207,13 @@ class Door:
         self._preparing.add(task)
         task.add_done_callback(self._preparing.discard)
 
-    def _wait_s(self, row: Command, principal: Principal) -> float:
+    def _wait_s(self, row: Command, params: Params, principal: Principal) -> float:
         if row.rate == "conversation":
             return self._conversations.take(principal.subject, self._clock_s())
         if row.rate == "case":
-            return self._guest_cases.take(principal.subject, self._clock_s()) if principal.is_guest else 0.0
+            if not principal.is_guest or getattr(params, "conversation", None) != principal.conversation:
+                return 0.0  # nobody hears of it
+            return self._guest_cases.take(principal.subject, self._clock_s())
         buckets = self._guest_messages if principal.is_guest else self._messages
         return buckets.take(principal.subject, self._clock_s())
 
