@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from graphql import GraphQLObjectType, is_non_null_type, validate_schema
 
-from parley.dialects import graphql_schema
+from parley.dialects import graphql_results, graphql_schema
 from parley.dialects.graphql_schema import ROOTS, schema, sdl
 from parley.domain.commands import COMMANDS
 
@@ -96,9 +96,9 @@ def spelled(name: str) -> str:
 def test_every_command_is_spelled_as_the_contract_has_it(name: str) -> None:
     (root,) = [root for root in ROOTS.values() if root.row is COMMANDS[name]]
     assert root.name == spelled(name)
-    members = graphql_schema._RESULTS.get(name)
+    members = graphql_results.RESULTS.get(name)
     told = field_sdl(root.kind, root.name).rpartition(": ")[2]
-    if name in graphql_schema._WHOLE:
+    if name in graphql_results.WHOLE:
         assert told == "Session!"
     elif members == {}:
         assert told == "Boolean!", "{} is true"
@@ -110,8 +110,8 @@ def test_every_command_is_spelled_as_the_contract_has_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ELSEWHERE])
 def test_every_command_says_what_it_answers(name: str) -> None:
-    said = {*graphql_schema._RESULTS, *graphql_schema._WHOLE}
-    assert name in said, f"say in graphql_schema.py what `{name}` answers"
+    said = {*graphql_results.RESULTS, *graphql_results.WHOLE}
+    assert name in said, f"say in graphql_results.py what `{name}` answers"
 
 
 def test_every_type_field_and_argument_is_described_in_words_of_its_own() -> None:

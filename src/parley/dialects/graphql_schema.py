@@ -5,7 +5,8 @@ the noun. Its parameters are the arguments in camelCase. A result of one member 
 are a `…Page` or a `…Result`. Texts with few values are `String`, as on every dialect, and say which in words: what a
 wrong one is refused with is the command's own `invalid_params`.
 
-Holds no resolver: `graphql_operations.py` turns an operation into commands and their results into its answer.
+What the commands answer is `graphql_results.py`. Holds no resolver: `graphql_operations.py` turns an operation into
+commands and their results into its answer.
 """
 
 from collections.abc import Mapping
@@ -33,22 +34,8 @@ from graphql import (
 from msgspec import Struct
 
 from parley.dialects import graphql_descriptions as words
-from parley.domain import (
-    accounts,
-    agents,
-    audit,
-    conversations,
-    departments,
-    messages,
-    receipts,
-    replies,
-    rooms,
-    sessions,
-    streams,
-    transcripts,
-)
+from parley.dialects.graphql_results import IDS, NAMES, RESULTS, SHAPES, VIEWS, WHOLE
 from parley.domain.commands import COMMANDS, Command
-from parley.domain.principal import Person
 
 #: Under this key of a field's `extensions` is the member of the domain's struct that it tells.
 MEMBER: Final = "member"
@@ -72,123 +59,6 @@ class Root:
     is_empty: bool = False
 
 
-# --- what the commands answer ----------------------------------------------------------------------------------------
-
-#: The members of each command's result, as GraphQL types. A command that is not here answers `JSON`.
-_RESULTS: Final[Mapping[str, Mapping[str, str]]] = {
-    "session.list": {"sessions": "[ListedSession!]!", "next": "String"},
-    "session.revoke": {"revoked": "Int!"},
-    "room.create": {"room": "Room!"},
-    "room.list": {"rooms": "[Room!]!", "next": "String"},
-    "room.get": {"room": "Room"},
-    "room.update": {"room": "Room!"},
-    "room.join": {"member": "Member!"},
-    "room.leave": {"member": "Member!"},
-    "room.invite": {"member": "Member!"},
-    "room.remove": {},
-    "room.set_role": {"member": "Member!"},
-    "room.members": {"members": "[Member!]!", "next": "String"},
-    "room.archive": {"room": "Room!"},
-    "event.list": {"events": "[Event!]!", "complete": "Boolean!", "epoch": "String!", "reset": "Boolean!"},
-    "message.send": {"message": "Message!", "duplicate": "Boolean!"},
-    "message.edit": {"message": "Message!"},
-    "message.delete": {"message": "Message!"},
-    "message.get": {"message": "Message"},
-    "message.list": {"messages": "[Message!]!", "complete": "Boolean!"},
-    "receipt.mark": {},
-    "receipt.list": {"receipts": "[Receipt!]!"},
-    "typing.set": {},
-    "presence.list": {"present": "[Present!]!", "count": "Int"},
-    "conversation.start": {"conversation": "Conversation!"},
-    "conversation.list": {"conversations": "[ListedConversation!]!", "next": "String"},
-    "conversation.get": {"conversation": "Conversation"},
-    **{
-        f"conversation.{verb}": {"conversation": "Conversation!"}
-        for verb in (
-            "claim",
-            "assign",
-            "transfer",
-            "close",
-            "reopen",
-            "rate",
-            "update",
-            "identify",
-            "block",
-            "unblock",
-        )
-    },
-    "conversation.send_link": {},
-    "conversation.export": {"transcript": "JSON!"},
-    "visitor.export": {"data": "JSON!"},
-    "visitor.erase": {},
-    "department.list": {"departments": "[Department!]!", "next": "String"},
-    "department.create": {"department": "Department!"},
-    "department.update": {"department": "Department!"},
-    "reply.list": {"replies": "[Reply!]!", "next": "String"},
-    "reply.create": {"reply": "Reply!"},
-    "reply.update": {"reply": "Reply!"},
-    "reply.delete": {},
-    "agent.set_status": {"agent": "Agent!"},
-    "agent.list": {"agents": "[Agent!]!"},
-    "account.create": {"account": "Account!"},
-    "account.list": {"accounts": "[Account!]!", "next": "String"},
-    "account.set_roles": {"account": "Account!"},
-    "account.disable": {"account": "Account!"},
-    "account.set_password": {},
-    "stream.create": {"stream": "Stream!"},
-    "stream.list": {"streams": "[Stream!]!", "next": "String"},
-    "stream.get": {"stream": "Stream"},
-    "stream.stop": {"stream": "Stream!"},
-    "stream.delete": {},
-    "stream.set_publishers": {"stream": "Stream!"},
-    "audit.list": {"entries": "[AuditEntry!]!", "next": "String"},
-}
-#: Results that are one thing without a name.
-_WHOLE: Final = {"session.describe": "Session!", "session.refresh": "Session!"}
-#: The domain's structs behind an object type; a field that only some of them have may be null.
-_VIEWS: Final[Mapping[str, tuple[type[Struct], ...]]] = {
-    "Room": (rooms.RoomView,),
-    "Member": (rooms.MemberView,),
-    "Message": (messages.MessageView, messages.Tombstone),
-    "Person": (Person,),
-    "Session": (sessions.SessionView,),
-    "ListedSession": (sessions.ListedSession,),
-    "Account": (accounts.AccountView,),
-    "AuditEntry": (audit.AuditEntryView,),
-    "Receipt": (receipts.ReceiptView,),
-    "Conversation": (conversations.ConversationView,),
-    "ListedConversation": (transcripts.ListedConversation,),
-    "Visitor": (conversations.VisitorView,),
-    "Department": (departments.DepartmentView,),
-    "Reply": (replies.ReplyView,),
-    "Agent": (agents.AgentView,),
-    "Stream": (streams.StreamView,),
-}
-_NAMES: Final = {view: name for name, views in _VIEWS.items() for view in views}
-#: Object types that are no struct, or not as it is.
-_SHAPES: Final[Mapping[str, Mapping[str, str]]] = {
-    "Present": {"subject": "String!", "name": "String!"},
-    "Event": {
-        "room": "ID!",
-        "epoch": "String!",
-        "seq": "Int!",
-        "type": "String!",
-        "at": "String!",
-        "actor": "Person!",
-        "message": "Message",
-        "data": "JSON!",
-    },
-    "Signal": {"room": "ID!", "type": "String!", "at": "String!", "data": "JSON!"},
-    "SessionNotice": {
-        "type": "String!",
-        "expires_at": "String",
-        "roles": "[String!]",
-        "code": "Int",
-        "reason": "String",
-        "reconnect": "Boolean",
-    },
-}
-_IDS: Final = frozenset({"id", "room", "reply_to", "session", "connection", "department"})
 #: Commands about a connection that GraphQL has in a form of its own.
 _ELSEWHERE: Final = frozenset({"session.authenticate", "room.subscribe", "room.unsubscribe"})
 
@@ -254,7 +124,7 @@ class _Types:
 
     def _object(self, name: str) -> GraphQLObjectType:
         if name not in self._made:
-            self._made[name] = self.object(name, _SHAPES.get(name) or _fields_of(_VIEWS[name]))
+            self._made[name] = self.object(name, SHAPES.get(name) or _fields_of(VIEWS[name]))
         return self._made[name]
 
     def object(self, name: str, members: Mapping[str, str], description: str | None = None) -> GraphQLObjectType:
@@ -291,14 +161,14 @@ def _output(name: str, hint: Any) -> str:
     if origin in (Union, UnionType):
         parts = {_output(name, part) for part in get_args(hint) if part not in (type(None), msgspec.UnsetType)}
         (inner,) = parts
-        may_be_null = len(get_args(hint)) > 1 and not all(part in _NAMES for part in get_args(hint))
+        may_be_null = len(get_args(hint)) > 1 and not all(part in NAMES for part in get_args(hint))
         return inner.rstrip("!") if may_be_null else inner
     if origin is list:
         return f"[{_output('', get_args(hint)[0])}]!"
-    if hint in _NAMES:
-        return _NAMES[hint] + "!"
+    if hint in NAMES:
+        return NAMES[hint] + "!"
     if hint is str or origin is Literal:
-        return "ID!" if name in _IDS else "String!"
+        return "ID!" if name in IDS else "String!"
     return {int: "Int!", bool: "Boolean!"}.get(hint, "JSON!")
 
 
@@ -370,7 +240,7 @@ def _arguments(root: Root) -> dict[str, GraphQLArgument]:
 def _root(row: Command) -> Root:
     noun, verb = row.name.split(".")
     parameters = {"id" if verb == "get" and name == noun else camel(name): name for name in _parameters(row)}
-    members = _RESULTS.get(row.name)
+    members = RESULTS.get(row.name)
     return Root(
         name=_field_name(row),
         kind="query" if _is_query(row) else "mutation",
@@ -402,9 +272,9 @@ _TOLD_BY: Final = {"roomEvents": "Event!", "roomSignals": "Signal!", "sessionNot
 def _result_type(types: _Types, root: Root) -> Any:
     if root.row is None or root.kind == "subscription":
         return types.read(_TOLD_BY[root.name])
-    if root.row.name in _WHOLE:
-        return types.read(_WHOLE[root.row.name])
-    members = _RESULTS.get(root.row.name)
+    if root.row.name in WHOLE:
+        return types.read(WHOLE[root.row.name])
+    members = RESULTS.get(root.row.name)
     if members is None:
         return GraphQLNonNull(JSON)
     if root.is_empty:
