@@ -13,6 +13,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from parley.dialects.ogg import parse_page
+from parley.domain import accounts
+from parley.service.passwords import hash_password
 from tests.here import HereServer, serving, until
 from tests.servers import Databases, ValkeyServer
 from tests.serving import CommandRefused, NativeClient
@@ -309,3 +311,15 @@ async def test_a_node_with_other_keys_is_not_ready_and_the_others_are(nodes: lis
             assert "keys: down (not the store's)" in answer.text
             for node in nodes:
                 assert (await http.get(node.url + "/readyz")).status_code == 200
+
+
+async def test_a_sessions_connections_are_counted_on_all_nodes(nodes: list[HereServer]) -> None:
+    one, two, three = nodes
+    await until(lambda: len(one.server.parts.nodes.living) >= 2)
+    one.store.execute(accounts.Create("lin", hash_password("lin"), ["member"]))
+    async with httpx2.AsyncClient() as http:
+        signed_in = await http.post(one.url + "/auth/login", json={"username": "lin", "password": "lin"})
+    token = signed_in.json()["access_token"]
+    async with one.native(token) as lin, two.native(token), three.native(token):
+        (session,) = (await lin.call("session.list"))["sessions"]
+        assert session["connections"] == 3

@@ -35,6 +35,7 @@ from parley.domain.principal import OPERATOR, Principal
 from parley.domain.replay import Missing
 from parley.service.admission import Admission
 from parley.service.door import Door
+from parley.service.elsewhere import SessionsElsewhere
 from parley.service.helpdesk import Helpdesk
 from parley.service.issuers import Issuers
 from parley.service.limits import Buckets
@@ -310,6 +311,9 @@ class Parts:
         for name, buckets in (("m", self.messages), ("g", self.guest_messages), ("c", self.beginnings)):
             shared.share_buckets(name, buckets)
         shared.share_failures(self.sign_in.failures)
+        self.door.count_elsewhere = SessionsElsewhere(
+            bus, connections.count, lambda: nodes.living, self.loop.call_later
+        ).add
         counted = connections.crowded = shared.share_connections(connections)
 
         def came_up() -> None:

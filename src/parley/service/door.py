@@ -60,6 +60,8 @@ class Door:
     ) -> None:
         self._store = store
         self._connections_of = connections_of
+        #: Adds what the other nodes have, where there are any, then calls back.
+        self.count_elsewhere: Callable[[list[sessions.ListedSession], Callable[[], None]], None] | None = None
         self._hub = hub
         self._signals = signals
         self._present = present
@@ -177,6 +179,9 @@ class Door:
             elif isinstance(params, sessions.List):
                 for listed in result["sessions"]:
                     listed.connections = self._connections_of(listed.id)
+                if self.count_elsewhere is not None:
+                    self.count_elsewhere(result["sessions"], lambda: self._answer(row, answered, result))
+                    return
             elif isinstance(params, streams.List):
                 self._counted(result["streams"])
             elif isinstance(params, streams.Naming) and "stream" in result:
