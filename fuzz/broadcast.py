@@ -140,7 +140,7 @@ async def live(seconds: float, chance: random.Random) -> Counter[str]:
                     group.create_task(hostile.run(until_s))
             grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib
             assert grown_kib < GROWTH_KIB_MAX, f"{grown_kib} KiB more than before"
-            streams = server.server.streams
+            streams = server.server.parts.streams
             await until(lambda: not streams.broadcasters and not streams.broadcasts.listeners_in_all)
     logging.getLogger().removeHandler(errors)
     assert errors.records == [], errors.records[0]
