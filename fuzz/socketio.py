@@ -269,9 +269,9 @@ async def live(chance: random.Random, seconds: float) -> Counter[str]:
                 assert (await ben.call("session.describe"))["subject"] == "ben"
                 await asyncio.sleep(0.05)
             # Those who said nothing any more are gone when their pings were not answered.
-            await until(lambda: len(server.server.engine.sessions) == 1)
-            assert len(list(server.server.connections)) == 1
-            assert server.server.connections.pending == 0
+            await until(lambda: len(server.server.front.engine.sessions) == 1)
+            assert len(list(server.server.parts.connections)) == 1
+            assert server.server.parts.connections.pending == 0
     logging.getLogger().removeHandler(errors)
     assert errors.records == [], errors.records[0]
     return seen
