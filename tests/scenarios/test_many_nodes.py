@@ -14,6 +14,7 @@ from websockets.asyncio.client import connect
 
 from parley.dialects.ogg import parse_page
 from parley.domain import accounts
+from parley.service import nodes as beats
 from parley.service.passwords import hash_password
 from tests.here import HereServer, serving, until
 from tests.servers import Databases, ValkeyServer
@@ -174,6 +175,18 @@ async def polled(node: HereServer, sid: str, body: str | None = None) -> str:
         answer = await (http.get(url) if body is None else http.post(url, content=body))
         assert answer.status_code == 200, answer.text
         return answer.text
+
+
+async def test_a_new_node_says_that_it_lives_before_the_others_look(
+    tmp_path: Path, databases: Databases, valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beats, "BEAT_S", 3600)  # else they would find it by looking
+    url = databases.lend()
+    async with several(2, tmp_path / "data", url, valkey.url) as (one, two):
+        ours, theirs = one.server.parts.nodes, two.server.parts.nodes
+        await until(lambda: theirs.node in ours.living and ours.node in theirs.living)
+        assert ours.living[theirs.node] == theirs.address
+    databases.take_back(url)
 
 
 async def test_a_session_over_polls_is_served_by_every_node_and_goes_over_to_a_websocket_by_any(

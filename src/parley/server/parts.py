@@ -16,7 +16,7 @@ from typing import Any, Final
 from parley.config import Settings
 from parley.config.issuers import KeyFile, trusted_issuer
 from parley.delivery.broadcast import Broadcasts
-from parley.delivery.bus import LocalBus, of_room
+from parley.delivery.bus import ALL, LocalBus, of_room
 from parley.delivery.hub import Hub
 from parley.delivery.outbox import Turn
 from parley.delivery.presence import Presence
@@ -315,8 +315,11 @@ class Parts:
             bus, connections.count, lambda: nodes.living, self.loop.call_later
         ).add
         counted = connections.crowded = shared.share_connections(connections)
+        nodes.hello = lambda: bus.note(ALL, "node.lives", address)
+        bus.hear("node.lives", nodes.met)
 
         def came_up() -> None:
+            nodes.hello()
             rosters.announce()
             relay.announce()
             for subject, count, limit in connections.counts():

@@ -28,7 +28,10 @@ class Followers(Protocol):
 
 
 class Nodes:
-    """`keyring` gives the fingerprint of this node's keys, `address` is where the others reach it."""
+    """`keyring` gives the fingerprint of this node's keys, `address` is where the others reach it.
+
+    `hello`, set from outside, tells the others of this one at once, ahead of their next look: each then calls `met`.
+    """
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class Nodes:
         clock_s: Callable[[], float],
     ) -> None:
         self._store = store
+        self.hello: Callable[[], None] = lambda: None
         self.node = node
         self.address = address
         self._keyring = keyring
@@ -62,6 +66,12 @@ class Nodes:
     def stop(self) -> None:
         self._stopped = True
 
+    def met(self, node: str, address: str) -> None:
+        """Another node says that it lives: a client of its may ask here before this one looks again."""
+        if node != self.node and node not in self.living:
+            self._noticed[node] = (-1, self._clock_s())
+            self.living[node] = address
+
     def _beat(self) -> None:
         if self._stopped:
             return
@@ -81,6 +91,8 @@ class Nodes:
 
     def _judge(self, found: Living) -> None:
         now_s = self._clock_s()
+        if self._answered_at_s is None:
+            self.hello()  # from now on the others find its row
         was_away = self._answered_at_s is not None and now_s - self._answered_at_s > LAPSE_S
         self._answered_at_s = now_s
         if self.has_the_keys and not found.has_the_keys:
