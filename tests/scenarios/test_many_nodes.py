@@ -14,7 +14,6 @@ from websockets.asyncio.client import connect
 
 from parley.dialects.ogg import parse_page
 from parley.domain import accounts
-from parley.service import nodes as beats
 from parley.service.passwords import hash_password
 from tests.here import HereServer, serving, until
 from tests.servers import Databases, ValkeyServer
@@ -178,14 +177,16 @@ async def polled(node: HereServer, sid: str, body: str | None = None) -> str:
 
 
 async def test_a_new_node_says_that_it_lives_before_the_others_look(
-    tmp_path: Path, databases: Databases, valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, databases: Databases, valkey: ValkeyServer
 ) -> None:
-    monkeypatch.setattr(beats, "BEAT_S", 3600)  # else they would find it by looking
     url = databases.lend()
-    async with several(2, tmp_path / "data", url, valkey.url) as (one, two):
-        ours, theirs = one.server.parts.nodes, two.server.parts.nodes
-        await until(lambda: theirs.node in ours.living and ours.node in theirs.living)
-        assert ours.living[theirs.node] == theirs.address
+    async with several(1, tmp_path / "data", url, valkey.url) as (one,):
+        ours = one.server.parts.nodes
+        ours.stop()  # it looks no more
+        async with several(1, tmp_path / "data", url, valkey.url) as (two,):
+            theirs = two.server.parts.nodes
+            await until(lambda: theirs.node in ours.living)
+            assert ours.living[theirs.node] == theirs.address
     databases.take_back(url)
 
 
@@ -255,7 +256,9 @@ async def test_failed_sign_ins_on_one_node_count_on_all(
         wrong = {"username": "ada", "password": "wrong"}
         for node in (one, two):
             assert (await http.post(node.url + "/auth/login", json=wrong)).status_code == 401
-        await until(lambda: bool(one.server.parts.bus.received and two.server.parts.bus.received))
+        for node in (one, two):
+            failures, now_s = node.server.parts.sign_in.failures["account"], node.server.parts.clock.monotonic_s
+            await until(lambda failures=failures, now_s=now_s: failures.left(("ada", "127.0.0.1"), now_s()) == 0)  # type: ignore[misc]
         codes = [(await http.post(node.url + "/auth/login", json=wrong)).status_code for node in (one, two)]
     assert codes == [429, 429]
 
