@@ -219,11 +219,20 @@ async def test_a_session_of_a_node_that_is_gone_is_unknown(nodes: list[HereServe
     assert answer.status_code == 400
 
 
-async def sent_until_refused(*clients: NativeClient) -> int:
+async def answered_by_the_bus(node: HereServer) -> None:
+    """It answers in order: what was asked before this has been answered."""
+    bus, asked = node.server.parts.bus, asyncio.get_running_loop().create_future()
+    key = "rate:"
+    bus.ask(key, asked.set_result, b"GET", bus.key_of(key))  # type: ignore[union-attr]
+    await asked
+
+
+async def sent_until_refused(*clients: tuple[HereServer, NativeClient]) -> int:
     """How many messages they could send by turns."""
-    for sent, client in enumerate(itertools.cycle(clients)):
+    for sent, (node, client) in enumerate(itertools.cycle(clients)):
         try:
             await client.call("message.send", room="den", text="again")
+            await answered_by_the_bus(node)
         except CommandRefused as refused:
             if refused.code == "rate_limited":
                 return sent
@@ -239,7 +248,7 @@ async def test_a_subject_has_its_rate_and_its_connections_once_on_all_nodes(
         await until(lambda: bool(one.server.parts.nodes.living and two.server.parts.nodes.living))
         async with one.native(one.token("ada")) as first, two.native(two.token("ada")) as second:
             await first.call("room.create", room="den", visibility="public")
-            sent = await sent_until_refused(first, second)
+            sent = await sent_until_refused((one, first), (two, second))
             assert sent <= 5, "on two nodes apart it would be eight"
             async with two.native(two.token("ada")) as third:
                 assert (await second.closed())[0] == 4409 or (await first.closed())[0] == 4409
