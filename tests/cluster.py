@@ -42,11 +42,15 @@ class Balancer:
                     upstream = await asyncio.open_connection("127.0.0.1", node.port)
                     ways = (_pour(reader, upstream[1]), _pour(upstream[0], writer))
                     tasks = [asyncio.ensure_future(way) for way in ways]
-                    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                    for each in tasks:
-                        each.cancel()
-                    upstream[1].transport.abort()
+                    try:
+                        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                    finally:
+                        for each in tasks:
+                            each.cancel()
+                        upstream[1].transport.abort()
                     return
+        except asyncio.CancelledError:
+            pass  # by `stop`; asyncio's own streams can't bear a handler that ends so
         finally:
             writer.transport.abort()
 
