@@ -132,7 +132,7 @@ class Example:
 
     async def begin(self) -> None:
         create = accounts.Create(username=f"ada{self.number}", password="no hash", roles=["member"])
-        self.account = self.server.parts.store.execute(create).reply["account"].id
+        self.account = self.server.store.execute(create).reply["account"].id
         self.world = World(self.account)
         self.olga = await self._client(self.server.token("olga", ttl_s=10 * FAR_S))
         self.root = await self._client(self.server.token("root", roles=("admin",), ttl_s=10 * FAR_S))
@@ -147,7 +147,7 @@ class Example:
 
     def _new_session(self) -> None:
         start = Start(subject=self.account, expires_at_ms=2**50, user_agent=None, address=None)
-        self.session = self.server.parts.store.execute(start).reply[0].id
+        self.session = self.server.store.execute(start).reply[0].id
 
     def _token(self, ttl_s: float, narrowed_to: str | None) -> str:
         grants = {f"room:{self.room(narrowed_to or '')}": ["read"]}
