@@ -95,7 +95,7 @@ async def test_all_serve_one_that_dies_is_replaced_and_sigterm_drains_all_of_the
         assert living in server.pids
 
         pids = server.pids
-        assert await asyncio.to_thread(server.stop, patience_s=10) == 0
+        assert await asyncio.to_thread(server.stop, patience_s=10) == 0, server.log
         assert await client.closed() == (1012, "restarting")
         assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 

@@ -40,8 +40,9 @@ class Server:
         self._clock_of = clock
         self._port = settings.port
         self.ready = asyncio.Event()
-        # Until there is something to stop or to read again.
-        self.stop: Callable[[], None] = lambda: None
+        self._serving: Serving | None = None
+        self._is_stopping = False
+        # Until there is something to read again.
         self.reread_keys: Callable[[], None] = lambda: None
 
     @property
@@ -61,8 +62,9 @@ class Server:
 
                 furnish(parts.store, hash_password)
             self.front = front = Front(parts, lambda: self._port, None if self._beside is None else self._is_beside)
-            server = Serving(front.app, front.upgrades, self.ready.set, front.drain)
-            self.stop = server.stop
+            server = self._serving = Serving(front.app, front.upgrades, self.ready.set, front.drain)
+            if self._is_stopping:
+                server.stop()
             self._start()
             following = loop.create_task(_follow(parts.keys, parts.issuers))
             gc.collect()
@@ -74,6 +76,12 @@ class Server:
             listener.close()
             await asyncio.to_thread(parts.store.close, DRAIN_S)
         return 0
+
+    def stop(self) -> None:
+        """Drain and end, at whatever moment of its life; `run` returns then."""
+        self._is_stopping = True
+        if self._serving is not None:
+            self._serving.stop()
 
     def obey_signals(self) -> None:
         """SIGTERM and SIGINT drain, SIGHUP reads the keys again."""

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 PATIENCE_S: Final = 9.0
 #: A worker that dies sooner than this after its start is started again only after as long a wait.
 SETTLED_S: Final = 1.0
+_OBEYED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
 class Worker:
@@ -68,7 +69,7 @@ class Workers:
         os.set_blocking(ready, False)
         self._parent_lives, self._parent = os.pipe()
         signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
-        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        for signum in _OBEYED:
             signal.signal(signum, lambda *_: None)
         try:
             for number in range(self._count):
@@ -94,15 +95,20 @@ class Workers:
     def _start(self, number: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
+        # Else one that comes before the child has its own handlers would be taken by the parent's, and lost.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _OBEYED)
         pid = os.fork()
         if pid:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _OBEYED)
             self._pids[pid] = (number, time.monotonic())
             return
         status = 1
         try:
             signal.set_wakeup_fd(-1)
-            for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            for signum in _OBEYED:
                 signal.signal(signum, signal.SIG_DFL)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it reads the keys soon enough
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _OBEYED)
             os.close(self._parent)
             self._holder.close()
             path = self._directory / f"{number}.sock"
