@@ -107,8 +107,16 @@ class Member(asyncio.Protocol):
                 self.is_live = True
             else:
                 self.subscribe()
+        elif payload.startswith(b'{"jsonrpc":"2.0","id":1,"error"'):
+            # A node that was starved of its processor is fenced for a moment: it says nothing that it can't vouch for.
+            assert b'"code":"unavailable"' in payload, payload
+            asyncio.get_running_loop().call_later(0.05, self._subscribe_again)
         self.crowd.told += 1
         self.crowd.changed.set()
+
+    def _subscribe_again(self) -> None:
+        if self.transport is not None:
+            self.subscribe()
 
     def stop_reading(self) -> None:
         assert self.transport is not None
