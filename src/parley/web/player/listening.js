@@ -174,7 +174,14 @@ export class Listening extends Emitter {
     this.#speaker = speaker;
     speaker.volume = this.#volume;
     speaker.told = (reading) => this.#read(reading);
-    await speaker.open();
+    try {
+      await speaker.open();
+    } catch {
+      // Its module could not be loaded, or the page is going: play can be pressed again.
+      if (speaker === this.#speaker) this.#silence();
+      this.emit("changed", null);
+      return;
+    }
     if (speaker !== this.#speaker) return;
     if (this.#head) speaker.begin(this.#head);
     const recent = this.#recent.splice(0);
