@@ -388,9 +388,9 @@ class TestCredentials:
         assert describe(on_the_web, good, here).status == 200
         assert_problem(describe(on_the_web, here), 401, "token_missing")
         assert_problem(describe(on_the_web, bearer("bad"), elsewhere), 401, "token_malformed")
-        for _ in range(10):  # a /64 is one address; a bucket of 20 a second gives one back every 50 ms
-            last = describe(on_the_web, bearer("bad"), neighbour)
-        assert last.status == 429
+        # A /64 is one address: its bucket is not full, though it gets one back every 50 ms.
+        others = [describe(on_the_web, bearer("bad"), neighbour).status for _ in range(40)]
+        assert 429 in others
 
 
 class TestOrder:
