@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from parley.delivery.broadcast import CONTINUED_MAX, SLICE, Audio, Broadcasts
+from parley.delivery.broadcast import CONTINUED_MAX, Audio, Broadcasts
+from parley.delivery.writing import SLICE
 
 HEADERS = b"H."
 

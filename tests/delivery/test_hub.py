@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parley.delivery.readers import Subscription
-from parley.delivery.room import HEARD_MAX, SLICE
+from parley.delivery.room import HEARD_MAX
+from parley.delivery.writing import SLICE
 from parley.domain.events import Signal
 from parley.domain.rooms import MemberView
 from tests.delivery.scene import ROOM, Lines, Recorder, Scene

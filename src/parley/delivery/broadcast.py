@@ -5,16 +5,13 @@ over, page by page, until it does. What is handed out is wrapped once for each f
 Knows no Ogg (`dialects/ogg.py`), no lease (`service/on_air.py`), and no socket.
 """
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from msgspec import Struct
 
-log = logging.getLogger(__name__)
+from parley.delivery.writing import SLICE, write_all
 
-#: Deliveries in one uninterrupted stretch of the loop: about 10 ms of writes.
-SLICE: Final = 2000
 #: One who joins waits for a page that begins with a packet of its own, but for no more than this many.
 CONTINUED_MAX: Final = 50
 
@@ -182,7 +179,7 @@ class Broadcasts:
                     tuned.in_step = False
             return
         while channel.rest:
-            _write_all(*channel.rest.pop(0))
+            write_all(*channel.rest.pop(0))
         for group in list(channel.groups.values()):
             if group.stale:
                 group.refresh(link)
@@ -200,7 +197,7 @@ class Broadcasts:
             return
         channel.fence = fence
         while channel.rest:
-            _write_all(*channel.rest.pop(0))
+            write_all(*channel.rest.pop(0))
         channel.link, channel.headers, channel.newest = None, b"", b""
         for group in list(channel.groups.values()):
             group.stale = True
@@ -227,7 +224,7 @@ class Broadcasts:
             tuned.told = channel.link
             tuned.in_step = bool(channel.newest) and not channel.newest_continues
             data = channel.headers + channel.newest if tuned.in_step else channel.headers
-            _write_all([listener.write], listener.form(data))
+            write_all([listener.write], listener.form(data))
         return tuned
 
     def leave(self, stream: str, tuned: Tuned) -> None:
@@ -266,16 +263,16 @@ class Broadcasts:
 
     def _write(self, channel: _Channel, writers: list[Callable[[bytes], None]], data: bytes) -> None:
         if len(writers) <= SLICE:
-            _write_all(writers, data)
+            write_all(writers, data)
             return
-        _write_all(writers[:SLICE], data)
+        write_all(writers[:SLICE], data)
         for start in range(SLICE, len(writers), SLICE):
             channel.rest.append((writers[start : start + SLICE], data))
         self._call_soon(lambda: self._next_slice(channel))
 
     def _next_slice(self, channel: _Channel) -> None:
         if channel.rest:
-            _write_all(*channel.rest.pop(0))
+            write_all(*channel.rest.pop(0))
         if channel.rest:
             self._call_soon(lambda: self._next_slice(channel))
 
@@ -293,7 +290,7 @@ class Broadcasts:
             else:
                 whole = data = whole or group.form(audio.headers + audio.data)
             tuned.told, tuned.in_step, tuned.waited = link, True, 0
-            _write_all([tuned.listener.write], data)
+            write_all([tuned.listener.write], data)
             self.pages_delivered += 1
             group.writers.append(tuned.listener.write)
         group.late = still_late
@@ -311,17 +308,3 @@ class Broadcasts:
 
 def _nothing(_: str) -> None:
     return
-
-
-def _write_all(writers: Sequence[Callable[[bytes], None]], data: bytes) -> None:
-    """Write to each; one that has gone must neither end the round nor cost the others a page."""
-    remaining = iter(writers)
-    while True:
-        try:
-            for write in remaining:
-                write(data)
-            return
-        except (RuntimeError, OSError):
-            pass  # its connection_lost is on its way; the iterator stands behind it already
-        except Exception:
-            log.exception("a listener could not be written to")

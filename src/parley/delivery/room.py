@@ -3,18 +3,14 @@
 Gives each `seq` once and in order, and has read what is missing. Which rooms there are is `hub.py`'s.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from parley.delivery.outbox import Turn
 from parley.delivery.readers import Encoder, Reader, Subscription
+from parley.delivery.writing import SLICE, write_all
 from parley.domain.events import Event, Signal
 
-log = logging.getLogger(__name__)
-
-#: Deliveries in one uninterrupted stretch of the loop: about 10 ms of writes.
-SLICE: Final = 2000
 #: Events kept for one subscription on its way; one that would need more reads the log again.
 HEARD_MAX: Final = 1000
 
@@ -165,7 +161,7 @@ class Room:
     def _write(self, slice_max: int) -> None:
         while self.rest:
             writers, data, _ = self.rest.pop(0)
-            _write_all(writers, data)
+            write_all(writers, data)
         self.marked = False
         before = self.flushed
         # A copy: a congested reader that overflows is unsubscribed meanwhile, and its group may go with it.
@@ -180,11 +176,11 @@ class Room:
                 subscription.told = self.seq or 0
                 subscription.reader.outbox.put_events(data, subscription, max(before, subscription.live_after))
             if slice_max and len(group.writers) > slice_max:
-                _write_all(group.writers[:slice_max], data)
+                write_all(group.writers[:slice_max], data)
                 for start in range(slice_max, len(group.writers), slice_max):
                     self.rest.append((group.writers[start : start + slice_max], data, before))
             else:
-                _write_all(group.writers, data)
+                write_all(group.writers, data)
             self.flushed_at_s = self.hub.clock_s()
             self.hub.deliveries += len(group.members)
         self.flushed = self.seq or 0
@@ -194,7 +190,7 @@ class Room:
     def _next_slice(self) -> None:
         if self.rest:
             writers, data, _ = self.rest.pop(0)
-            _write_all(writers, data)
+            write_all(writers, data)
         if self.rest:
             self.hub.call_soon(self._next_slice)
 
@@ -289,20 +285,6 @@ class Room:
     @property
     def is_idle(self) -> bool:
         return not self.subscribers and not self.joining
-
-
-def _write_all(writers: Sequence[Callable[[bytes], None]], data: bytes) -> None:
-    """Write to each; one that has gone must neither end the round nor blame whoever spoke."""
-    remaining = iter(writers)
-    while True:
-        try:
-            for write in remaining:
-                write(data)
-            return
-        except (RuntimeError, OSError):
-            pass  # its connection_lost is on its way; the iterator stands behind it already
-        except Exception:
-            log.exception("a reader could not be written to")
 
 
 # --- events that end subscriptions, or change what a subscriber is ---------------------------------------------------
