@@ -7,10 +7,8 @@ end of a connection, on an answer without a known code, on a value that is told 
 anything logged as an error, and where a well-behaved client is not served meanwhile. The seed says what is sent.
 """
 
-import argparse
 import asyncio
 import json
-import logging
 import random
 import re
 import sys
@@ -28,7 +26,7 @@ from tests.graphql_client import PROTOCOL, graphql
 from tests.here import HereServer, serving
 from websockets.asyncio.client import connect
 
-from fuzz.socketio import Errors
+from fuzz.command import main, no_error_logged
 from parley.dialects.dialect import Ended
 from parley.dialects.graphql_documents import Documents
 from parley.dialects.graphql_schema import schema
@@ -224,30 +222,24 @@ async def _by_http(server: HereServer, sender: Sender, token: str, until_s: floa
 async def live(chance: random.Random, seconds: float) -> Counter[str]:
     """A real server: hostile clients beside one that behaves."""
     seen: Counter[str] = Counter()
-    errors = Errors()
-    logging.getLogger().addHandler(errors)
     limits = {"limits__messages_per_s": 0, "limits__ping_interval": 0, "limits__connections": 0}
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            async with (
-                serving(Path(folder) / "data", **limits) as server,
-                graphql(server.url, server.token("ben")) as ben,
-            ):
-                await ben.operation('mutation { createRoom(room: "den") { id } }')
-                until_s = time.monotonic() + seconds
-                hostile = [
-                    asyncio.ensure_future(way(server, Sender(random.Random(chance.random())), token, until_s, seen))
-                    for way in (_on_a_socket, _on_a_socket, _by_http)
-                    for token in (server.token("mallory", roles=("admin",)),)
-                ]
-                while not all(one.done() for one in hostile):
-                    assert (await ben.operation("{ session { subject } }"))["data"] == {"session": {"subject": "ben"}}
-                    seen["behaved"] += 1
-                    await asyncio.sleep(0.01)
-                await asyncio.gather(*hostile)
-    finally:
-        logging.getLogger().removeHandler(errors)
-    assert not errors.records, "logged as errors"
+    with no_error_logged(), tempfile.TemporaryDirectory() as folder:
+        async with (
+            serving(Path(folder) / "data", **limits) as server,
+            graphql(server.url, server.token("ben")) as ben,
+        ):
+            await ben.operation('mutation { createRoom(room: "den") { id } }')
+            until_s = time.monotonic() + seconds
+            hostile = [
+                asyncio.ensure_future(way(server, Sender(random.Random(chance.random())), token, until_s, seen))
+                for way in (_on_a_socket, _on_a_socket, _by_http)
+                for token in (server.token("mallory", roles=("admin",)),)
+            ]
+            while not all(one.done() for one in hostile):
+                assert (await ben.operation("{ session { subject } }"))["data"] == {"session": {"subject": "ben"}}
+                seen["behaved"] += 1
+                await asyncio.sleep(0.01)
+            await asyncio.gather(*hostile)
     return seen
 
 
@@ -257,16 +249,5 @@ def run(seconds: float, seed: int) -> dict[str, Counter[str]]:
     return {"codec": codec(chance, seconds / 2), "live": asyncio.run(live(chance, seconds / 2))}
 
 
-def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--seconds", type=float, default=10)
-    options.add_argument("--seed", type=int, default=int(time.time()))
-    chosen = options.parse_args()
-    print(f"seed {chosen.seed}", flush=True)
-    for target, seen in run(chosen.seconds, chosen.seed).items():
-        print(target, dict(seen.most_common()))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, run))

@@ -7,7 +7,6 @@ or time than the codec promises, on a page that comes out and is none, and on re
 The seed says what is sent.
 """
 
-import argparse
 import random
 import sys
 import time
@@ -15,6 +14,7 @@ from collections import Counter
 
 from tests.ogg import TAGS, headers, joined, link, packet
 
+from fuzz.command import main
 from parley.dialects.ogg import (
     HEADER_BYTES_MAX,
     HEADER_PAGES_MAX,
@@ -149,15 +149,5 @@ def run(seconds: float, seed: int) -> Counter[str]:
     return seen
 
 
-def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--seconds", type=float, default=10)
-    options.add_argument("--seed", type=int, default=int(time.time()))
-    chosen = options.parse_args()
-    print(f"seed {chosen.seed}", flush=True)
-    print(dict(run(chosen.seconds, chosen.seed).most_common()))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, lambda seconds, seed: {"codec": run(seconds, seed)}))

@@ -8,10 +8,8 @@ on a session that is left behind, on anything logged as an error, and where a we
 meanwhile. The seed says what is sent, in which order by each of the clients.
 """
 
-import argparse
 import asyncio
 import json
-import logging
 import random
 import sys
 import tempfile
@@ -28,6 +26,7 @@ from tests.socketio import socketio
 from tests.transport.http_wire import Http
 from websockets.asyncio.client import connect
 
+from fuzz.command import main, no_error_logged
 from parley.dialects import engineio
 from parley.dialects.dialect import Ended
 from parley.dialects.socketio import SocketIo
@@ -231,22 +230,9 @@ async def _http(port: int) -> AsyncIterator[Http]:
         yield http  # type: ignore[misc]
 
 
-class Errors(logging.Handler):
-    """What is logged as an error: nothing may be."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.records: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr)
-        self.records.append(self.format(record))
-
-
 async def live(chance: random.Random, seconds: float) -> Counter[str]:
-    seen, errors = Counter[str](), Errors()
-    logging.getLogger().addHandler(errors)
-    with tempfile.TemporaryDirectory() as folder:
+    seen = Counter[str]()
+    with no_error_logged(), tempfile.TemporaryDirectory() as folder:
         async with (
             serving(
                 Path(folder) / "data",
@@ -272,8 +258,6 @@ async def live(chance: random.Random, seconds: float) -> Counter[str]:
             await until(lambda: len(server.server.front.engine.sessions) == 1)
             assert len(list(server.server.parts.connections)) == 1
             assert server.server.parts.connections.pending == 0
-    logging.getLogger().removeHandler(errors)
-    assert errors.records == [], errors.records[0]
     return seen
 
 
@@ -286,16 +270,5 @@ def run(seconds: float, seed: int) -> dict[str, Counter[str]]:
     }
 
 
-def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--seconds", type=float, default=10)
-    options.add_argument("--seed", type=int, default=int(time.time()))
-    chosen = options.parse_args()
-    print(f"seed {chosen.seed}", flush=True)
-    for target, seen in run(chosen.seconds, chosen.seed).items():
-        print(target, dict(seen.most_common()))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, run))
