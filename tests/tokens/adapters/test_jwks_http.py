@@ -159,6 +159,17 @@ async def test_a_rotated_key_of_a_trusted_issuer_is_fetched_when_a_token_names_i
         await verify_fetching(verifier, token(KEY, trusted.issuer), NOW, sources)
 
 
+async def test_all_who_come_with_a_new_key_at_the_same_moment_come_in(
+    source: JwksSource, elsewhere: Elsewhere, clock: Clock
+) -> None:
+    trusted = TrustedIssuer("site", "https://id.example.org", "parley", keys=await source.refresh())
+    verifier = Verifier(KeySet(), trusted_issuers=[trusted])
+    publish(elsewhere, OTHER_KEY)
+    clock.now_s += 60
+    coming = (verify_fetching(verifier, token(OTHER_KEY, trusted.issuer), NOW, {trusted.issuer: source}) for _ in "abc")
+    assert [claims.sub for claims in await asyncio.gather(*coming)] == ["site:ada"] * 3
+
+
 async def test_an_old_set_is_fetched_beside_the_verifying_and_not_before_it(
     source: JwksSource, elsewhere: Elsewhere, clock: Clock
 ) -> None:

@@ -160,8 +160,8 @@ async def verify_fetching(
             raise
         # A token without `kid` can only be checked by a set of one, which may not have been fetched yet.
         await asked.refresh(jws.kid if jws.kid is not None else "")
-        if not _take(verifier, named, asked):
-            raise
+        # Whether it took something or not: of several who waited for one answer, the first took it for all.
+        _take(verifier, named, asked)
         return verifier.verify(token, now_s)
     known = sources.get(claims.iss)
     if known is not None and known.is_due:
@@ -169,19 +169,16 @@ async def verify_fetching(
     return claims
 
 
-def _take(verifier: Verifier, issuer: str, source: JwksSource) -> bool:
-    """Hand the verifier what the source holds by now; False where that is what it has."""
+def _take(verifier: Verifier, issuer: str, source: JwksSource) -> None:
+    """Hand the verifier what the source holds by now, unless that is what it has."""
     keys = source.keys()
     if not source.has_fetched:
-        return False
+        return
     if issuer == verifier.issuer:
-        if verifier.keys is keys:
-            return False
-        verifier.replace(keys=keys)
-        return True
+        if verifier.keys is not keys:
+            verifier.replace(keys=keys)
+        return
     trusted = verifier.trusted_issuers
-    renewed = [dataclasses.replace(one, keys=keys) if one.issuer == issuer else one for one in trusted]
-    if all(one.issuer != issuer or one.keys is keys for one in trusted):
-        return False
-    verifier.replace(trusted_issuers=renewed)
-    return True
+    if any(one.issuer == issuer and one.keys is not keys for one in trusted):
+        renewed = [dataclasses.replace(one, keys=keys) if one.issuer == issuer else one for one in trusted]
+        verifier.replace(trusted_issuers=renewed)
