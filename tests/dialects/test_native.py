@@ -207,6 +207,12 @@ def test_however_deep_it_nests_json_is_an_invalid_request(depth: int, brackets: 
     assert error(opening * depth + b"1" + closing * depth) == ("invalid_request", None)
 
 
+@pytest.mark.parametrize("depth", range(100, 1100, 100))
+def test_however_deep_its_parameters_nest_a_request_is_refused(depth: int) -> None:
+    parameters = b'{"jsonrpc":"2.0","id":1,"method":"message.send","params":{"data":%b}}' % (b"[" * depth + b"]" * depth)
+    assert error(parameters)[0] == "invalid_request"
+
+
 @pytest.mark.parametrize("inside", ["[" * 40, "{" * 40, '"[' * 40, "\\" * 41 + "[" * 40, "\\[" * 40])
 def test_brackets_in_a_string_are_no_nesting(inside: str) -> None:
     (request,) = receive(call(params={"room": "a", "text": inside}))

@@ -123,11 +123,18 @@ def bad_string(params: Any) -> Refusal | None:
     """The refusal of a NUL or a lone surrogate, naming the parameter that has it; None where there is none."""
 
     def has_it(value: Any) -> bool:
-        if isinstance(value, str):
-            return "\x00" in value or (not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value))
-        if isinstance(value, dict):
-            return any(has_it(k) or has_it(v) for k, v in value.items())
-        return isinstance(value, list) and any(map(has_it, value))
+        waiting = [value]  # no recursion: what nests too deep for us may be asked about, too
+        while waiting:
+            one = waiting.pop()
+            if isinstance(one, str):
+                if "\x00" in one or (not one.isascii() and any("\ud800" <= c <= "\udfff" for c in one)):
+                    return True
+            elif isinstance(one, dict):
+                waiting += one.keys()
+                waiting += one.values()
+            elif isinstance(one, list):
+                waiting += one
+        return False
 
     if not isinstance(params, dict):
         return invalid_params("params", _BAD_STRING) if has_it(params) else None
