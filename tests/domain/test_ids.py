@@ -32,6 +32,8 @@ def test_ids_of_two_sources_at_one_moment_differ() -> None:
         (0, "1970-01-01T00:00:00.000Z"),
         (1_795_339_800_000, "2026-11-22T09:30:00.000Z"),
         (1_800_000_000_007, "2027-01-15T08:00:00.007Z"),
+        (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+        (2**53 * 1000, "9999-12-31T23:59:59.999Z"),
     ],
 )
 def test_times_are_told_in_utc_with_milliseconds(at_ms: int, told: str) -> None:

@@ -129,6 +129,16 @@ class TestTokensAsTheyAreIssued:
             answer = await rpc(server, token(), "session.describe")
             assert (answer.status_code, answer.json()["code"]) == (401, code)
 
+    @pytest.mark.parametrize("exp", [253_402_300_800, 1_800_000_000_000, 2**53], ids=["year 10000", "in milliseconds", "for ever"])
+    async def test_one_that_outlives_the_calendar_says_its_last_moment(self, tmp_path: Path, exp: float) -> None:
+        (tmp_path / "secret").write_text(PHP_SECRET)
+        async with trusting(tmp_path, {**PHP, "secret_file": str(tmp_path / "secret")}) as server:
+            token = issuers.php(exp=exp)
+            async with server.native(token) as client:
+                assert (await client.call("session.describe"))["expires_at"] == "9999-12-31T23:59:59.999Z"
+            described = (await rpc(server, token, "session.describe")).json()
+            assert described["result"]["expires_at"] == "9999-12-31T23:59:59.999Z"
+
     async def test_an_identity_lets_nobody_in(self, tmp_path: Path) -> None:
         (tmp_path / "secret").write_text(PHP_SECRET)
         identity = {**PHP, "secret_file": str(tmp_path / "secret"), "use": "identity"}

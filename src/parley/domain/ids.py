@@ -5,7 +5,7 @@ Draws no randomness and reads no clock: `IdSource` is given both.
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from struct import Struct
 from typing import Annotated, Final
@@ -32,11 +32,18 @@ def is_subject(text: str) -> bool:
     return _SUBJECT.match(text) is not None
 
 
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 (in UTC, as all that is told)
+_LAST_MS: Final = 253_402_300_799_999
+
+
 @lru_cache(maxsize=4096)
 def rfc3339(at_ms: int) -> str:
-    """Unix milliseconds as RFC 3339 UTC with milliseconds: `2026-11-22T09:30:00.000Z`."""
-    seconds, milliseconds = divmod(at_ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
+    """Unix milliseconds, 0 or more, as RFC 3339 UTC with milliseconds: `2026-11-22T09:30:00.000Z`.
+
+    What lies beyond the year 9999, as the `exp` of a token that is to last for ever may, is told as its last moment.
+    """
+    told = (_EPOCH + timedelta(milliseconds=min(at_ms, _LAST_MS))).isoformat(timespec="milliseconds")
+    return told + "Z"
 
 
 _TAILS: Final = Struct(">64Q")
