@@ -217,6 +217,16 @@ class TestRevoke:
         assert revoke(at_home, admin.access, getattr(ada, kind)).status == 200
         assert ada.code == "token_revoked"
 
+    @pytest.mark.parametrize("kind", ["access", "refresh"])
+    def test_to_a_narrowed_token_every_sign_in_but_its_own_is_somebody_elses(
+        self, at_home: ServerProcess, kind: str
+    ) -> None:
+        ada = Person(at_home, "ada")
+        subject = rpc(at_home, ada.access, command("session.describe")).json["result"]["subject"]
+        narrowed = at_home.token(subject, grants={"room:lobby": ["read"]})
+        assert revoke(at_home, narrowed, getattr(ada, kind)).status == 200
+        assert ada.code is None
+
     @pytest.mark.parametrize("token", ["x", "", "a.b.c", "x" * 5000, "s.1." + "A" * 43])
     def test_what_is_no_token_is_200_too(self, at_home: ServerProcess, ada: str, token: str) -> None:
         assert revoke(at_home, ada, token).status == 200
