@@ -209,8 +209,8 @@ def test_however_deep_it_nests_json_is_an_invalid_request(depth: int, brackets: 
 
 @pytest.mark.parametrize("depth", range(100, 1100, 100))
 def test_however_deep_its_parameters_nest_a_request_is_refused(depth: int) -> None:
-    parameters = b'{"jsonrpc":"2.0","id":1,"method":"message.send","params":{"data":%b}}' % (b"[" * depth + b"]" * depth)
-    assert error(parameters)[0] == "invalid_request"
+    params = b'{"data":' + b"[" * depth + b"]" * depth + b"}"
+    assert error(b'{"jsonrpc":"2.0","id":1,"method":"message.send","params":%b}' % params)[0] == "invalid_request"
 
 
 @pytest.mark.parametrize("inside", ["[" * 40, "{" * 40, '"[' * 40, "\\" * 41 + "[" * 40, "\\[" * 40])

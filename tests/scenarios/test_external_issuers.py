@@ -129,7 +129,7 @@ class TestTokensAsTheyAreIssued:
             answer = await rpc(server, token(), "session.describe")
             assert (answer.status_code, answer.json()["code"]) == (401, code)
 
-    @pytest.mark.parametrize("exp", [253_402_300_800, 1_800_000_000_000, 2**53], ids=["year 10000", "in milliseconds", "for ever"])
+    @pytest.mark.parametrize("exp", [253_402_300_800, 1_800_000_000_000, 2**53], ids=["10000", "milliseconds", "ever"])
     async def test_one_that_outlives_the_calendar_says_its_last_moment(self, tmp_path: Path, exp: float) -> None:
         (tmp_path / "secret").write_text(PHP_SECRET)
         async with trusting(tmp_path, {**PHP, "secret_file": str(tmp_path / "secret")}) as server:
