@@ -114,7 +114,7 @@ def require_agent(who: Acting) -> None:
 def everybody(tx: Transaction) -> list[Agent]:
     """The accounts with the role and those seen as agents, by name; who is disabled is none."""
     found = {agent.subject: agent for agent in tx.agents()}
-    for account in tx.accounts_with_role("agent"):
+    for account in tx.accounts_of_agents():
         if account.id not in found:
             found[account.id] = _unseen(account.id, account.name)
     return sorted((a for a in found.values() if _may_answer(tx, a.subject)), key=lambda a: (a.name, a.subject))

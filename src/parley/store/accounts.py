@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, text
 
 from parley.domain.accounts import Account
 from parley.store.engine import Query
 from parley.store.rows import Rows
-from parley.store.schema import accounts
+from parley.store.schema import AGENTS, accounts
 
 _PAGE = Query(
     select(*accounts.c).where(accounts.c.id > bindparam("after")).order_by(accounts.c.id).limit(bindparam("limit"))
 )
 
-_WITH_ROLE = Query(select(*accounts.c).where(accounts.c.roles.contains(bindparam("role"))).order_by(accounts.c.id))
+_OF_AGENTS = Query(select(*accounts.c).where(text(AGENTS)).order_by(accounts.c.id))
 
 
 class AccountQueries(Rows):
@@ -23,5 +23,5 @@ class AccountQueries(Rows):
     def accounts_page(self, after: str | None, limit: int) -> Sequence[Account]:
         return self.select(Account, _PAGE, after=after or "", limit=limit)
 
-    def accounts_with_role(self, role: str) -> Sequence[Account]:
-        return self.select(Account, _WITH_ROLE, role=f'"{role}"')
+    def accounts_of_agents(self) -> Sequence[Account]:
+        return self.select(Account, _OF_AGENTS)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import and_, bindparam, func, or_, select
+from sqlalchemy import and_, bindparam, func, literal_column, select
 
 from parley.domain.rooms import Member, Room
 from parley.store.engine import Query
@@ -10,16 +10,19 @@ from parley.store.rows import Rows
 from parley.store.schema import members, rooms
 
 _MINE = and_(members.c.room == rooms.c.id, members.c.subject == bindparam("member"))
-_PAGE = (
-    select(*rooms.c, *members.c).order_by(rooms.c.id).limit(bindparam("limit")).where(rooms.c.id > bindparam("after"))
+_PAGE = select(*rooms.c, *members.c).limit(bindparam("limit"))
+# Conversations, notes, the queue and streams' rooms are listed by their own nouns, and may be millions: the index
+# `ix_rooms_listed` has none of them. It is only used where the query says the very words of its condition.
+_LISTED = rooms.c.kind == literal_column("'room'")
+_ROOMS_MINE = Query(
+    _PAGE.select_from(members.join(rooms, _MINE))
+    .where(_LISTED, members.c.room > bindparam("after"))
+    .order_by(members.c.room)
 )
-_LISTED = rooms.c.kind == "room"  # conversations, notes, the queue and streams' rooms are listed by their own nouns
-_ROOMS_MINE = Query(_PAGE.select_from(members.join(rooms, _MINE)).where(_LISTED))
-_ROOMS_ALL = Query(_PAGE.select_from(rooms.outerjoin(members, _MINE)).where(_LISTED))
-_ROOMS_OPEN = Query(
-    _PAGE.select_from(rooms.outerjoin(members, _MINE)).where(
-        _LISTED, or_(rooms.c.visibility == "public", members.c.subject.is_not(None))
-    )
+_ROOMS_OF = Query(
+    _PAGE.select_from(rooms.outerjoin(members, _MINE))
+    .where(_LISTED, rooms.c.visibility == bindparam("visibility"), rooms.c.id > bindparam("after"))
+    .order_by(rooms.c.id)
 )
 _MEMBERS = Query(
     select(*members.c)
@@ -36,15 +39,21 @@ class RoomQueries(Rows):
     def rooms_page(
         self, *, member: str | None, only_mine: bool, all_private: bool, after: str | None, limit: int
     ) -> Sequence[tuple[Room, Member | None]]:
-        query = _ROOMS_MINE if only_mine else _ROOMS_ALL if all_private else _ROOMS_OPEN
         width = len(rooms.c)
-        found = self.select_values(query, member=member or "", after=after or "", limit=limit)
+        given = {"member": member or "", "after": after or "", "limit": limit}
+        # One walk through each index, and the first of all: a condition for both kinds would walk past every private
+        # room there is.
+        found = [] if all_private and not only_mine else self.select_values(_ROOMS_MINE, **given)
+        if not only_mine:
+            for visibility in ("public", "private") if all_private else ("public",):
+                found += self.select_values(_ROOMS_OF, visibility=visibility, **given)
+        once = {values[0]: values for values in found}
         return [
             (
                 self.adopt(Room, values[:width]),
                 self.adopt(Member, values[width:]) if values[width] is not None else None,
             )
-            for values in found
+            for _, values in sorted(once.items())[:limit]
         ]
 
     def members_page(self, room: str, after: str | None, limit: int) -> Sequence[Member]:

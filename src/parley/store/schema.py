@@ -44,6 +44,10 @@ metadata = MetaData(
 )
 
 
+#: Which rows of `accounts` are of agents, in words that the index and the query share: else it is not used.
+AGENTS: Final = """roles LIKE '%"agent"%'"""
+
+
 def _room() -> Column[str]:
     return Column("room", TEXT, ForeignKey("rooms.id"), primary_key=True, nullable=False)
 
@@ -59,6 +63,13 @@ accounts = Table(
     Column("roles", TEXT, nullable=False),
     Column("disabled", Boolean, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
+    # Agents are few, and accounts may be many: everybody whom another issuer vouched for once has one.
+    Index(
+        "ix_accounts_agents",
+        "id",
+        sqlite_where=text(AGENTS),
+        postgresql_where=text(AGENTS),
+    ),
 )
 
 sessions = Table(
@@ -108,6 +119,14 @@ rooms = Table(
     Column("archived", Boolean, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
+    # Those that `room.list` shows, which a helpdesk's are not.
+    Index(
+        "ix_rooms_listed",
+        "visibility",
+        "id",
+        sqlite_where=text("kind = 'room'"),
+        postgresql_where=text("kind = 'room'"),
+    ),
     sqlite_with_rowid=False,
 )
 

@@ -31,6 +31,13 @@ def upgrade() -> None:
         PrimaryKeyConstraint("id", name="pk_accounts"),
         UniqueConstraint("username_key", name="uq_accounts_username_key"),
     )
+    op.create_index(
+        "ix_accounts_agents",
+        "accounts",
+        ["id"],
+        sqlite_where=text("""roles LIKE '%"agent"%'"""),
+        postgresql_where=text("""roles LIKE '%"agent"%'"""),
+    )
     op.create_table(
         "audit_entries",
         Column("id", TEXT, nullable=False),
@@ -93,6 +100,13 @@ def upgrade() -> None:
         Column("created_at_ms", BigInteger, nullable=False),
         PrimaryKeyConstraint("id", name="pk_rooms"),
         sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "ix_rooms_listed",
+        "rooms",
+        ["visibility", "id"],
+        sqlite_where=text("kind = 'room'"),
+        postgresql_where=text("kind = 'room'"),
     )
     op.create_table(
         "sessions",
