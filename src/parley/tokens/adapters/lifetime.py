@@ -99,7 +99,9 @@ class Lifetime:
                 if now_s >= self.expires_at_s - self._gate.margin_s and not self._is_warned:
                     self._is_warned = True
                     # Beside, not before: a peer that reads nothing must not keep its own end from coming.
-                    telling.add(asyncio.ensure_future(self._warn()))
+                    task = asyncio.ensure_future(self._warn())
+                    telling.add(task)
+                    task.add_done_callback(telling.discard)
                 self._look.clear()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(min(self._next_s() - now_s, LOOK_AGAIN_S)):
