@@ -1,20 +1,23 @@
 """`parley check`: it finds each of the mistakes planted in somebody else's server, and none in ours."""
 
 import asyncio
-import os
 import subprocess
-import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from parley.cli import main
 from parley.cli.check import life, probes, target
 from parley.cli.check.findings import Finding
-from parley.cli.check.target import Target
+from parley.cli.check.target import SETTLE_S, Target
 from tests.interop.faulty import FAULTS, PASSWORD, USER, FaultyServer, faulty
-from tests.serving import ROOT, ServerProcess
+from tests.serving import PATIENCE_S, ServerProcess
 
 pytestmark = pytest.mark.anyio
+
+Ran = subprocess.CompletedProcess[str]
+Check = Callable[..., Awaitable[Ran]]
 
 
 @pytest.fixture(autouse=True)
@@ -55,25 +58,36 @@ async def test_each_planted_mistake_is_found_by_its_name(fault: str) -> None:
         assert {one.name for one in faults} == {FAULTS[fault]}
 
 
-def check(url: str, *flags: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "parley", "check", url, *flags],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, **environ},
-        timeout=120,
-        check=False,
-    )
+@pytest.fixture
+def check(capsys: pytest.CaptureFixture[str]) -> Callable[..., Awaitable[Ran]]:
+    """`parley check …` from its command line to its exit status, beside the test's own loop."""
+
+    async def check(*arguments: str) -> Ran:
+        status = await asyncio.to_thread(main, ["check", *arguments])
+        said = capsys.readouterr()
+        return Ran(arguments, status, said.out, said.err)
+
+    return check
 
 
-async def test_nothing_is_found_in_ours(tmp_path: Path) -> None:
-    short = {"auth__access_ttl": 6, "auth__margin": 2, "auth__grace": 1, "limits__auth_timeout": 1}
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch, hurried: None) -> None:
+    """As much patience as a stranger has, with a server in a process of its own."""
+    monkeypatch.setattr(target.Target.settle, "__defaults__", (SETTLE_S,))
+    monkeypatch.setattr(probes, "UNAUTHENTICATED_S", PATIENCE_S)
+    monkeypatch.setattr(life, "GRACE_S", PATIENCE_S)
+    monkeypatch.setattr(life, "REVOKED_S", 3.0)
+
+
+async def test_nothing_is_found_in_ours(tmp_path: Path, check: Check, patient: None) -> None:
+    # All at once, so that many bad tokens come in a second; and a token that lives as long as all takes that needs one.
+    short = {"auth__access_ttl": 5, "auth__margin": 2, "auth__grace": 1, "limits__auth_timeout": 0.5}
+    short |= {"limits__bad_tokens_per_s": 0}
     (tmp_path / "password").write_text("ada\n")
     with ServerProcess(tmp_path / "data", "--demo", **short) as server:
         flags = ("--user", "ada", "--password-file", str(tmp_path / "password"))
         expired = server.token("ada", ttl_s=-60)
-        ran = await asyncio.to_thread(check, server.url, *flags, "--expired-token", expired, "--wait", "10")
+        ran = await check(server.url, *flags, "--expired-token", expired, "--wait", "10")
         assert ran.returncode == 0, ran.stdout
         assert "FAULT" not in ran.stdout
         assert "unclear" not in ran.stdout
@@ -84,17 +98,17 @@ async def test_nothing_is_found_in_ours(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
-async def test_without_a_token_it_looks_at_what_it_can(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "data", limits__auth_timeout=1) as server:
-        ran = await asyncio.to_thread(check, server.url)
+async def test_without_a_token_it_looks_at_what_it_can(tmp_path: Path, check: Check, patient: None) -> None:
+    with ServerProcess(tmp_path / "data", limits__auth_timeout=0.5, limits__bad_tokens_per_s=0) as server:
+        ran = await check(server.url)
         assert ran.returncode == 0, ran.stdout
         assert "forged tokens" in ran.stdout
         assert "sign in with --user" in ran.stdout
 
 
-async def test_faults_are_exit_status_1() -> None:
+async def test_faults_are_exit_status_1(check: Check) -> None:
     async with faulty("publishes private keys") as server:
-        ran = await asyncio.to_thread(check, f"http://127.0.0.1:{server.port}", "--wait", "0")
+        ran = await check(f"http://127.0.0.1:{server.port}", "--wait", "0")
     assert ran.returncode == 1
     (line,) = [line for line in ran.stdout.splitlines() if line.startswith("FAULT")]
     assert "published keys" in line
@@ -113,8 +127,8 @@ async def test_faults_are_exit_status_1() -> None:
         (),
     ],
 )
-async def test_what_cannot_be_looked_at_is_exit_status_2(arguments: tuple[str, ...]) -> None:
-    ran = await asyncio.to_thread(check, *(arguments or ("--path", "/ws")))
+async def test_what_cannot_be_looked_at_is_exit_status_2(arguments: tuple[str, ...], check: Check) -> None:
+    ran = await check(*(arguments or ("--path", "/ws")))
     assert ran.returncode == 2
     assert ran.stdout == ""
     assert len(ran.stderr.splitlines()) == 1
