@@ -23,8 +23,8 @@ from parley.dialects import socketio
 from parley.dialects.dialect import Ended
 from parley.domain.errors import Refusal
 from parley.transport import problems
-from parley.transport.connection import TurnedAway
 from parley.transport.engineio import Engine, Session
+from parley.transport.handshake import TurnedAway
 from parley.transport.http_protocol import HttpProtocol
 from parley.transport.polling import Polling, session_asked, unknown_session
 from parley.transport.upgrade import Accept, Refuse, UpgradeRequest, problem, upgrade_protocol

@@ -396,7 +396,7 @@ def test_the_right_ends_in_the_middle_of_traffic(stage: Stage, steps: list[tuple
 
 def test_a_check_that_finds_nothing_would_be_noticed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the hold taken out of the server, the watch finds what it is there for."""
-    monkeypatch.setattr(Connection, "_hand_over_nothing", lambda self: None)
-    monkeypatch.setattr(Connection, "_reads", property(lambda self: True))
+    monkeypatch.setattr(Connection, "hand_over_nothing", lambda self: None)
+    monkeypatch.setattr(Connection, "reads", property(lambda self: True))
     with pytest.raises(AssertionError, match="its token has expired"):
         stage.play([(Example.renew, 1.0, None), (Example.move, 1.5), (Example.send, "den"), (Example.rest,)])

@@ -25,13 +25,13 @@ from parley.tokens.bearer import (
 )
 from parley.transport.addresses import Addresses
 from parley.transport.app import AppParts, create_app
-from parley.transport.connection import Node, Timing
 from parley.transport.engineio import Engine
 from parley.transport.graphql_socket import Sockets
 from parley.transport.handing_on import HandingOn
 from parley.transport.handshake import Handshake, Place
 from parley.transport.health import Dependency, revocations
 from parley.transport.http import Handlers
+from parley.transport.node import Node, Timing
 from parley.transport.origins import Origins
 from parley.transport.polling import Polling
 from parley.transport.stream_sockets import StreamSockets

@@ -3,7 +3,7 @@
 A connection as any other, that is told of rooms by operation: a subscription is a reader of its own, with its
 connection's socket and rights. Those that tell the same share one payload, which is made once; each puts its own head
 before it.
-What the messages mean is `dialects/graphql_transport_ws.py`; how a token lives and ends here is `connection.py`.
+What the messages mean is `dialects/graphql_transport_ws.py`; how a token lives and ends here is `bearer.py`'s.
 """
 
 import functools
@@ -29,7 +29,8 @@ from parley.domain.errors import Refusal
 from parley.domain.events import Event, Signal
 from parley.domain.principal import Principal
 from parley.tokens.bearer import credential_in_connection_init
-from parley.transport.connection import Connection, expiring
+from parley.transport.bearer import expiring
+from parley.transport.connection import Connection
 from parley.transport.frames import text_header
 from parley.transport.wires import Wire
 
@@ -174,7 +175,7 @@ class GraphqlConnection(Connection):
 
     __slots__ = ("_behind_fence", "_joining", "_notices", "_sockets")
 
-    _dialect: GraphqlTransportWs
+    codec: GraphqlTransportWs
 
     def __init__(self, sockets: Sockets, *of: Any) -> None:
         super().__init__(*of)
@@ -188,42 +189,42 @@ class GraphqlConnection(Connection):
     def _handle(self, request: Request, principal: Principal) -> None:
         living: Living | None = request.batch
         if living is None:
-            self._put(self._dialect.refused(request, Refusal("invalid_request")))  # a ping
+            self.put(self.codec.refused(request, Refusal("invalid_request")))  # a ping
         elif request.method == "complete":
             self._stop(living)
         elif isinstance(request.params, sessions.Renew):
-            self._renew(request, request.params, principal)
+            self._bearer.renew(request, request.params, principal)
         elif living.errors:
-            self._put(self._dialect.answer(living))
+            self.put(self.codec.answer(living))
         elif living.left == 0:
-            self._put(self._dialect.answer(living))
-            self._put(self._dialect.complete(living))
-        elif self._held:
-            self._answered(request, Refusal("token_expired"))
+            self.put(self.codec.answer(living))
+            self.put(self.codec.complete(living))
+        elif self.is_held:
+            self.answered(request, Refusal("token_expired"))
         elif living.is_subscription:
             self._subscribe_to(request, living, principal)
         elif request.row is None or request.params is None:
-            self._answered(request, request.refusal or Refusal("invalid_request"))
+            self.answered(request, request.refusal or Refusal("invalid_request"))
         elif isinstance(request.params, sessions.Describe):
-            self._about_itself(request, principal)
+            self.answered(request, sessions.describe(principal, self.id, self.node.clock_ms()))
         else:
-            answered = functools.partial(self._answered, request)
-            self._node.door.submit(request.row, request.params, principal, self._ordering, answered)
+            answered = functools.partial(self.answered, request)
+            self.node.door.submit(request.row, request.params, principal, self._ordering, answered)
 
-    def _answered(self, request: Request, result: Any) -> None:
-        super()._answered(request, result)
-        if not self._closing:
-            self._put(self._dialect.complete(request.batch))
+    def answered(self, request: Request, result: Any) -> None:
+        super().answered(request, result)
+        if not self.is_closing:
+            self.put(self.codec.complete(request.batch))
 
     def _subscribe_to(self, request: Request, living: Living, principal: Principal) -> None:
-        limit = self._node.subscriptions_max
+        limit = self.node.subscriptions_max
         if limit and len(self._subscriptions) + len(self._notices) + self._joining + len(self._behind_fence) >= limit:
-            self._answered(request, Refusal("limit_exceeded", f"A connection has at most {limit} subscriptions."))
+            self.answered(request, Refusal("limit_exceeded", f"A connection has at most {limit} subscriptions."))
         elif request.refusal is not None:
-            self._answered(request, request.refusal)
+            self.answered(request, request.refusal)
         elif request.row is None:
             self._notices[living.id] = living
-            if self._warned:  # before anybody could hear it
+            if self._bearer.warned:  # before anybody could hear it
                 self._tell(living, "session.expiring", expiring(principal))
         else:
             self._join(request, living, principal)
@@ -239,52 +240,52 @@ class GraphqlConnection(Connection):
         def answered(subscription: Subscription | None, result: Any) -> None:
             self._joining -= 1
             if subscription is None or isinstance(result, Refusal):
-                if self._fenced and not living.has_ended:
+                if self.is_fenced and not living.has_ended:
                     self._behind_fence.append((request, living))
                 elif not living.has_ended:
-                    self._answered(request, _refusal_of(result))
+                    self.answered(request, _refusal_of(result))
                 return
             if living.has_ended:
-                self._node.hub.unsubscribe(subscription)
+                self.node.hub.unsubscribe(subscription)
                 return
             encoder.epoch = result["epoch"]
             if result["reset"] or (params.after or 0) > result["seq"]:
-                self._node.hub.unsubscribe(subscription)
-                self._answered(request, _reset())
+                self.node.hub.unsubscribe(subscription)
+                self.answered(request, _reset())
                 return
             self._subscriptions[living.id] = subscription
             if params.after is not None and params.after < result["seq"]:
                 # Live from here on; what came behind `after` is told first, from the log, as after a hold.
-                self._node.hub.hold(subscription)
+                self.node.hub.hold(subscription)
                 subscription.told = params.after
                 self._follow(subscription)
 
-        if self._fenced:
+        if self.is_fenced:
             # An error would be the end of it, to any client; it begins once there is something to be told.
             self._behind_fence.append((request, living))
             return
         self._joining += 1
         live = replay.Subscribe(room=params.room, epoch=params.epoch)
-        self._node.door.subscribe(request.row, live, reader, principal, self._ordering, lambda: self._reads, answered)
+        self.node.door.subscribe(request.row, live, reader, principal, self._ordering, lambda: self.reads, answered)
 
     def unfence(self) -> None:
         super().unfence()
         waiting, self._behind_fence = self._behind_fence, []
         for request, living in waiting:
-            if living.has_ended or self._closing or self.principal is None:
+            if living.has_ended or self.is_closing or self.principal is None:
                 continue
-            if self._held:
-                self._answered(request, Refusal("token_expired"))
+            if self.is_held:
+                self.answered(request, Refusal("token_expired"))
             else:
                 self._join(request, living, self.principal)
 
     def _stop(self, living: Living) -> None:
         """The client has ended an operation. What a query of it comes to is not told."""
-        self._dialect.forget(living)
+        self.codec.forget(living)
         self._notices.pop(living.id, None)
         subscription = self._subscriptions.pop(living.id, None)
         if subscription is not None:
-            self._node.hub.unsubscribe(subscription)
+            self.node.hub.unsubscribe(subscription)
 
     # --- what it is told ---
 
@@ -294,39 +295,39 @@ class GraphqlConnection(Connection):
         assert living.operation is not None
         (call,) = living.operation.calls
         refusal = Refusal("forbidden", "You may not read this room any more.", reason=reason)
-        if not self._closing:
-            self._put(self._dialect.error(living, [error_of(refusal, path=[call.key])]))
+        if not self.is_closing:
+            self.put(self.codec.error(living, [error_of(refusal, path=[call.key])]))
 
     def notice(self, name: str, body: dict[str, Any]) -> None:
         if name not in NOTICES:
             super().notice(name, body)
-        elif not self._closing:
+        elif not self.is_closing:
             for living in self._notices.values():
                 self._tell(living, name, body)
 
     def _tell(self, living: Living, name: str, body: dict[str, Any]) -> None:
         assert living.operation is not None
-        self._put(b"%b%b}" % (living.next_head, living.operation.told(session_notice(name, body))))
+        self.put(b"%b%b}" % (living.next_head, living.operation.told(session_notice(name, body))))
 
     # --- how it ends ---
 
-    def _not_authenticated(self, request: Request | None, refusal: Refusal) -> None:
+    def not_authenticated(self, request: Request | None, refusal: Refusal) -> None:
         if refusal.code == "ambiguous_credentials":
-            self._end(4400, refusal.code)
+            self.end(4400, refusal.code)
         elif refusal.status == 503:
-            self._end(1013, "overloaded")
+            self.end(1013, "overloaded")
         else:
-            super()._not_authenticated(request, refusal)
+            super().not_authenticated(request, refusal)
 
     def _broken(self, ended: Ended) -> None:
         if not isinstance(ended, Violation):
             super()._broken(ended)
             return
         self.notice("session.closing", {"code": ended.code, "reason": ended.reason, "reconnect": False})
-        self._end(ended.code, ended.reason, said=(ended.own_code, ended.own_reason))
+        self.end(ended.code, ended.reason, said=(ended.own_code, ended.own_reason))
 
-    def _leave(self) -> None:
-        super()._leave()
+    def leave(self) -> None:
+        super().leave()
         self._notices = {}
         self._behind_fence = []
 

@@ -19,15 +19,17 @@ from parley.tokens.bearer import Credential, Endpoint, Presented, find_credentia
 from parley.tokens.errors import TokenRefused
 from parley.transport.addresses import Addresses
 from parley.transport.auth import LIMIT_KEY
-from parley.transport.connection import Connection, Node, TurnedAway
+from parley.transport.command_socket import CommandConnection
+from parley.transport.connection import Connection
 from parley.transport.engineio import Engine
 from parley.transport.handing_on import HandingOn, unknown_session
+from parley.transport.node import Node
 from parley.transport.origins import Origins
 from parley.transport.polling import session_asked
 from parley.transport.problems import refused
 from parley.transport.upgrade import Accept, HandOn, Refuse, UpgradeRequest
 from parley.transport.websocket import Receiver
-from parley.transport.wires import Wire
+from parley.transport.wires import Socket, Wire
 
 Respond = Callable[[Accept | Refuse | HandOn], bool]
 
@@ -46,12 +48,30 @@ class Place:
     endpoint: Endpoint
     wire: Wire
     engine: Engine | None = None
-    connection: Callable[..., Connection] = Connection
+    connection: Callable[..., Connection] = CommandConnection
     ready: "Ready | None" = None
 
 
 #: Called with the principal, if one is known, and with whom to tell.
 Ready = Callable[[Principal | None, Callable[[Callable[..., Connection] | Refusal], None]], None]
+
+
+class TurnedAway:
+    """The receiver of a socket that was upgraded only so that a browser can read why it is refused."""
+
+    __slots__ = ("_code", "_reason")
+
+    def __init__(self, code: int, reason: str) -> None:
+        self._code = code
+        self._reason = reason
+
+    def opened(self, ws: Socket) -> None:
+        ws.close(self._code, self._reason)
+
+    def _nothing(self, *_: object) -> None:
+        return
+
+    text = binary = pong = writing_paused = writing_resumed = drain = lost = _nothing
 
 
 class Handshake:
@@ -130,12 +150,12 @@ class Handshake:
                 raise self._node.refusals.noted(refusal, place=path, address=address) from None
             credential = presented.credential
             if credential is None:
-                return self._polled(Connection(self._node, place.wire, address, None))
+                return self._polled(CommandConnection(self._node, place.wire, address, None))
             admitted: asyncio.Future[Principal | BaseException] = asyncio.get_running_loop().create_future()
             self._admit(credential, lambda outcome: None if admitted.done() else admitted.set_result(outcome))
             outcome = await admitted
             if isinstance(outcome, Principal):
-                return self._polled(Connection(self._node, place.wire, address, outcome, credential))
+                return self._polled(CommandConnection(self._node, place.wire, address, outcome, credential))
             bad = outcome if isinstance(outcome, Refusal) else Refusal("unavailable")
             raise self._counted(bad, path, address, credential)
         except Refusal as refusal:

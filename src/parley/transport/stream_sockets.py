@@ -17,9 +17,11 @@ from parley.domain.streams import StreamView
 from parley.service.broadcast import Broadcast
 from parley.service.streams import Streams
 from parley.tokens.bearer import STREAM_LISTEN_SOCKET, STREAM_SOCKET, Credential
-from parley.transport.connection import Connection, Node
+from parley.transport.command_socket import CommandConnection
+from parley.transport.first_message import refuse_token
 from parley.transport.frames import frame_binary
 from parley.transport.handshake import Place
+from parley.transport.node import Node
 from parley.transport.streams import UNSENT_HIGH_BYTES, stream_named
 from parley.transport.websocket import WebSocket
 from parley.transport.wires import Socket, Wire
@@ -64,7 +66,7 @@ class StreamSockets:
         stream: str,
         action: Literal["listen", "publish"],
         principal: Principal | None,
-        ready: Callable[[Callable[..., Connection] | Refusal], None],
+        ready: Callable[[Callable[..., CommandConnection] | Refusal], None],
     ) -> None:
         streams = self._streams
         listens = action == "listen"
@@ -84,7 +86,7 @@ class StreamSockets:
         streams.may(stream, action if principal or listens else "listen", principal or nobody, answered)
 
 
-class _OnStream(Connection):
+class _OnStream(CommandConnection):
     """What both have: the stream, and the news of it. A `service.streams.Watcher`."""
 
     __slots__ = ("_is_open", "_stream", "_streams", "_watches")
@@ -117,20 +119,20 @@ class _OnStream(Connection):
         self.stream_changed(self._streams.news_frame(view))
 
     def stream_changed(self, frame: bytes) -> None:
-        if self._reads:
-            self._said_at_s = self._node.clock_s()
+        if self.reads:
+            self._said_at_s = self.node.clock_s()
             self.outbox.put(frame)
 
-    def _go_on(self) -> None:
-        super()._go_on()
-        if self._watches and self._reads:
+    def go_on(self) -> None:
+        super().go_on()
+        if self._watches and self.reads:
             self._streams.tell(self._stream)  # what was told meanwhile did not reach it
 
     def stream_deleted(self) -> None:
         """The broadcast, if this is one, is cut by its fence."""
 
-    def _leave(self) -> None:
-        super()._leave()
+    def leave(self) -> None:
+        super().leave()
         if self._watches:
             self._watches = False
             self._streams.unwatch(self._stream, self)
@@ -165,7 +167,7 @@ class Listening(_OnStream):
 
     def _introduce(self) -> None:
         if self.principal is None and self._is_open:
-            self._node.connections.add_nobody(self)
+            self.node.connections.add_nobody(self)
             self._begin(None)
         else:
             super()._introduce()
@@ -178,7 +180,7 @@ class Listening(_OnStream):
         """Listen, or go on listening, where that is allowed now."""
 
         def answered(outcome: StreamView | Refusal) -> None:
-            if self._closing:
+            if self.is_closing:
                 return
             if isinstance(outcome, Refusal):
                 if outcome.status in (401, 403, 404):
@@ -189,14 +191,14 @@ class Listening(_OnStream):
                 self._watch(outcome)
                 self.outbox.flush()
                 self._tuned = self._streams.broadcasts.join(self._stream, self)
-                if not self._reads:
+                if not self.reads:
                     self._tuned.mute()
                 self._streams.tell(self._stream)
 
         self._streams.may(self._stream, "listen", self.principal or NOBODY, answered)
 
     def text(self, data: bytes) -> None:
-        if self.principal is None and self._begun and not self._closing:
+        if self.principal is None and self._first is None and not self.is_closing:
             self._ask_as_nobody(data)
         else:
             super().text(data)
@@ -204,35 +206,35 @@ class Listening(_OnStream):
     def _ask_as_nobody(self, data: bytes) -> None:
         """Who needs no token may still show one, and can do nothing else."""
         try:
-            requests = self._dialect.receive(data)
+            requests = self.codec.receive(data)
         except Ended as ended:
-            self._end(ended.code, ended.reason)
+            self.end(ended.code, ended.reason)
             return
         for request in requests:
             if not isinstance(request.params, sessions.Authenticate):
-                self._put(self._dialect.refused(request, request.refusal or Refusal("token_missing")))
+                self.put(self.codec.refused(request, request.refusal or Refusal("token_missing")))
                 continue
 
             def admitted(outcome: Principal | BaseException, request: Any = request) -> None:
-                if self._closing:
+                if self.is_closing:
                     return
                 if not isinstance(outcome, Principal):
                     refusal = outcome if isinstance(outcome, Refusal) else Refusal("unavailable")
-                    self._bad_token(request, refusal)
+                    refuse_token(self, request, refusal)
                 elif self.principal is not None:
-                    self._put(self._dialect.refused(request, Refusal("conflict")))
+                    self.put(self.codec.refused(request, Refusal("conflict")))
                 else:
-                    node = self._node
+                    node = self.node
                     self.principal = outcome
                     node.connections.add(self, outcome)
-                    self._answered(request, sessions.describe(outcome, self.id, node.clock_ms()))
-                    self._watch_expiry()
+                    self.answered(request, sessions.describe(outcome, self.id, node.clock_ms()))
+                    self._bearer.watch()
 
-            self._node.admission.admit_token(request.params.token, admitted)
+            self.node.admission.admit_token(request.params.token, admitted)
 
     def binary(self, data: bytes) -> None:
-        if self.principal is None and self._begun:
-            self._end(1003, "text messages only")
+        if self.principal is None and self._first is None:
+            self.end(1003, "text messages only")
         else:
             super().binary(data)
 
@@ -246,22 +248,22 @@ class Listening(_OnStream):
         if self._tuned is not None:
             self._tuned.regroup()
 
-    def _hand_over_nothing(self) -> None:
-        super()._hand_over_nothing()
+    def hand_over_nothing(self) -> None:
+        super().hand_over_nothing()
         if self._tuned is not None:
             self._tuned.mute()
 
-    def _go_on(self) -> None:
-        super()._go_on()
-        if self._tuned is not None and self._reads:
+    def go_on(self) -> None:
+        super().go_on()
+        if self._tuned is not None and self.reads:
             self._tuned.unmute()
 
-    def _become(self, principal: Principal) -> None:
-        super()._become(principal)
+    def became(self, before: Principal) -> None:
+        super().became(before)
         self._ask()
 
-    def _leave(self) -> None:
-        super()._leave()
+    def leave(self) -> None:
+        super().leave()
         if self._tuned is not None:
             self._streams.broadcasts.leave(self._stream, self._tuned)
             self._tuned = None
@@ -270,7 +272,7 @@ class Listening(_OnStream):
     def lost(self) -> None:
         super().lost()
         if self.principal is None:
-            self._node.connections.remove(self, None)
+            self.node.connections.remove(self, None)
 
 
 class Publishing(_OnStream):
@@ -287,30 +289,30 @@ class Publishing(_OnStream):
     def _begin(self, principal: Principal | None) -> None:
         super()._begin(principal)
         assert principal is not None
-        assert self._ws is not None
-        self._ws.pause_reading()
+        assert self.ws is not None
+        self.ws.pause_reading()
         self._broadcast = Broadcast(self._streams, self._stream, principal, self._cut)
         self._broadcast.begin(self._begun_on_air)
 
     def _begun_on_air(self, outcome: StreamView | Refusal) -> None:
-        if self._closing or self._ws is None or self._broadcast is None:
+        if self.is_closing or self.ws is None or self._broadcast is None:
             return
         if isinstance(outcome, Refusal):
             self._cut(outcome)
             return
         self._is_on_air = True
         self._watch(outcome)
-        self._ws.resume_reading()
+        self.ws.resume_reading()
         early, self._early_pages = self._early_pages, []
         for data in early:
             self._broadcast.feed(data)
 
     def binary(self, data: bytes) -> None:
-        node = self._node
+        node = self.node
         if node.clock_s() >= node.wheel.next_deadline_s:
             node.wheel.run_due(node.clock_s())
         broadcast = self._broadcast
-        if self._closing:
+        if self.is_closing:
             return
         if broadcast is None:
             super().binary(data)
@@ -329,32 +331,32 @@ class Publishing(_OnStream):
             reason = {"token_revoked": "revoked", "stopped": "stopped"}.get(refusal.code, "forbidden")
             self.close(code, reason)
 
-    def _hand_over_nothing(self) -> None:
-        super()._hand_over_nothing()
+    def hand_over_nothing(self) -> None:
+        super().hand_over_nothing()
         if self._broadcast is not None:
-            self._broadcast.is_held = self._held
+            self._broadcast.is_held = self.is_held
 
-    def _go_on(self) -> None:
-        super()._go_on()
+    def go_on(self) -> None:
+        super().go_on()
         if self._broadcast is not None:
-            self._broadcast.is_held = self._held
+            self._broadcast.is_held = self.is_held
 
-    def _become(self, principal: Principal) -> None:
-        super()._become(principal)
-        if self._broadcast is not None:
-            self._broadcast.principal = principal
+    def became(self, before: Principal) -> None:
+        super().became(before)
+        if self._broadcast is not None and self.principal is not None:
+            self._broadcast.principal = self.principal
             self._broadcast.reconsider()
 
-    def _end(self, code: int, reason: str, said: tuple[int, str] | None = None) -> None:
-        if self._broadcast is not None and not self._closing:
+    def end(self, code: int, reason: str, said: tuple[int, str] | None = None) -> None:
+        if self._broadcast is not None and not self.is_closing:
             if code in _ENDS_THE_BROADCAST:
                 self._broadcast.end()
             else:
                 self._broadcast.lost()
-        super()._end(code, reason, said)
+        super().end(code, reason, said)
 
     def lost(self) -> None:
-        ended_well = isinstance(self._ws, WebSocket) and self._ws.peer_closed_code == 1000
+        ended_well = isinstance(self.ws, WebSocket) and self.ws.peer_closed_code == 1000
         super().lost()
         if self._broadcast is not None:
             if ended_well:

@@ -6,6 +6,7 @@ The sockets are `stream_sockets.py`; who may, and what is audio, is decided belo
 
 import asyncio
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -22,10 +23,10 @@ from parley.domain.streams import StreamView
 from parley.service.broadcast import Broadcast
 from parley.service.streams import Scheduled, Streams
 from parley.tokens.bearer import PLAIN, STREAM_AUDIO
-from parley.transport.connection import Node
 from parley.transport.frames import chunk
 from parley.transport.http import Handlers
 from parley.transport.http_protocol import LEND
+from parley.transport.node import Node
 from parley.transport.websocket import limit_unsent
 
 #: Unsent bytes in the transport from which on a listener is passed over: a few seconds of audio.
@@ -103,7 +104,7 @@ async def _answer(ask: Callable[[Callable[[Any], None]], None]) -> StreamView:
     return outcome
 
 
-class _Bare:
+class _Bare(ABC):
     """A request that lasts, as one of the node's connections (`connections.Live`): whose it is, and what ends it."""
 
     dialect = "audio"
@@ -166,8 +167,9 @@ class _Bare:
         # A timer may be early by a hair: never look again at once.
         self._following = node.wheel.schedule(node.clock_s() + max(seconds, 0.001), self._follow)
 
+    @abstractmethod
     def ask_rights(self) -> None:
-        raise NotImplementedError
+        """Ask anew whether the bearer may still do this; `finish` where they may not."""
 
     # --- connections.Live ---
 
@@ -182,6 +184,7 @@ class _Bare:
 
     def fence(self) -> None:
         """`Broadcasts` hands nobody anything then."""
+        return
 
     def unfence(self) -> None:
         return

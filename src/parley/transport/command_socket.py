@@ -1,0 +1,90 @@
+"""Commands on a socket, each by its name: what a connection of the native dialect or of Socket.IO asks.
+
+What is about the connection itself (its rooms, its token) is done here; every other command goes to the door.
+GraphQL's operations are `graphql_socket.py`'s.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from parley.delivery.readers import Subscription
+from parley.dialects.dialect import Request
+from parley.domain import presence, replay, sessions
+from parley.domain.errors import Refusal
+from parley.domain.principal import Principal
+from parley.transport.connection import Connection
+
+
+class CommandConnection(Connection):
+    """A connection that reads rooms itself, each once: a `hub.Reader`."""
+
+    __slots__ = ()
+
+    def _handle(self, request: Request, principal: Principal) -> None:
+        row, params = request.row, request.params
+        if isinstance(params, sessions.Renew):
+            self._bearer.renew(request, params, principal)
+        elif self.is_held:
+            self.put(self.codec.refused(request, Refusal("token_expired")))
+        elif row is None or params is None:
+            self.put(self.codec.refused(request, request.refusal or Refusal("invalid_request")))
+        elif row.kind == "connection":
+            self._about_itself(request, principal)
+        elif (
+            isinstance(params, presence.TypingSet)
+            and (here := self._subscriptions.get(params.room)) is not None
+            and here.role is not None
+            and principal.grants is None
+        ):
+            # Nothing is stored and the membership is known: the cheapest thing that a socket can ask.
+            self.node.door.type(params, principal)
+            if request.id is not None:
+                self.put(self.codec.result(request, {}))
+        else:
+            self.node.door.submit(row, params, principal, self._ordering, functools.partial(self.answered, request))
+
+    def _about_itself(self, request: Request, principal: Principal) -> None:
+        params = request.params
+        if isinstance(params, replay.Subscribe):
+            self._subscribe(request, params, principal)
+        elif isinstance(params, replay.Unsubscribe) and principal.is_guest and params.room != principal.conversation:
+            self.answered(request, Refusal("not_found"))
+        elif isinstance(params, replay.Unsubscribe):
+            # In order with the subscription before it, which may still be reading, and with what was sent before it.
+            self._ordering.run(functools.partial(self._unsubscribe, request, params.room), writes=True, alone=True)
+        elif isinstance(params, sessions.Describe):
+            self.answered(request, sessions.describe(principal, self.id, self.node.clock_ms()))
+        else:
+            self.answered(request, Refusal("conflict", "This connection is authenticated already."))
+
+    def _subscribe(self, request: Request, params: replay.Subscribe, principal: Principal) -> None:
+        node = self.node
+        limit = node.subscriptions_max
+        if limit and params.room not in self._subscriptions and len(self._subscriptions) >= limit:
+            refusal = Refusal("limit_exceeded", f"A connection has at most {limit} subscriptions.")
+            self.put(self.codec.refused(request, refusal))
+            return
+
+        def answered(subscription: Subscription | None, result: Any) -> None:
+            self._subscriptions.pop(params.room, None)  # the hub ended it when this one began
+            if subscription is not None and limit and len(self._subscriptions) >= limit:
+                node.hub.unsubscribe(subscription)  # several were asked for at once
+                result = Refusal("limit_exceeded")
+            elif subscription is not None:
+                self._subscriptions[params.room] = subscription
+            self.answered(request, result)
+
+        assert request.row is not None
+        node.door.subscribe(request.row, params, self, principal, self._ordering, lambda: self.reads, answered)
+
+    def _unsubscribe(self, request: Request, room: str, over: Callable[[], None]) -> None:
+        subscription = self._subscriptions.pop(room, None)
+        if subscription is not None:
+            self.node.hub.unsubscribe(subscription)
+        self.answered(request, {})
+        over()
+
+    def subscription_ended(self, subscription: Subscription, reason: str) -> None:
+        self._subscriptions.pop(subscription.room, None)
+        self.notice("subscription.ended", {"room": subscription.room, "reason": reason})
