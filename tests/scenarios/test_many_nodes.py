@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import jwt
 import pytest
 from websockets.asyncio.client import connect
 
+import parley.server.node
 from parley.dialects.ogg import parse_page
 from parley.domain import accounts
 from parley.service.passwords import hash_password
+from parley.store import keyring
 from tests.here import HereServer, serving, until
 from tests.servers import Databases, ValkeyServer
 from tests.serving import CommandRefused, NativeClient
@@ -336,6 +339,20 @@ async def test_a_node_with_other_keys_is_not_ready_and_the_others_are(nodes: lis
             assert "keys: down (not the store's)" in answer.text
             for node in nodes:
                 assert (await http.get(node.url + "/readyz")).status_code == 200
+
+
+async def test_a_node_that_has_not_seen_the_new_key_yet_takes_what_another_signed_with_it(
+    tmp_path: Path, postgres_url: str, valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parley.server.node, "KEYS_LOOKED_AT_S", 3600)
+    async with several(2, tmp_path / "data", postgres_url, valkey.url) as (one, two):
+        made = keyring.rotate(tmp_path / "data" / "keys", "ES256", now_ms=0, signs_from_ms=int(one.now_s * 1000))
+        one.server.reread_keys()
+        token = one.token("ada")
+        assert jwt.get_unverified_header(token)["kid"] == made.kid
+        assert made.kid not in two.server.parts.keys.keyring.keyset
+        async with two.native(token) as ada:
+            assert (await ada.call("session.describe"))["subject"] == "ada"
 
 
 async def test_a_sessions_connections_are_counted_on_all_nodes(nodes: list[HereServer]) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, inspect
 from parley.domain import messages, replay, rooms
 from parley.store import StoreProblem, backup_database, open_store, renew_epoch, upgrade_database
 from parley.store.schema import metadata
-from parley.store.versions import MIGRATIONS, NEWEST, VERSIONS
+from parley.store.versions import MIGRATIONS, NEWEST, OLDEST_BESIDE, VERSIONS
 from tests.servers import Databases
 from tests.stage import Stage, somebody
 
@@ -79,6 +79,7 @@ class TestMigrations:
         script = ScriptDirectory(str(MIGRATIONS))
         assert [revision.revision for revision in script.walk_revisions()] == list(reversed(VERSIONS))
         assert script.get_current_head() == NEWEST
+        assert OLDEST_BESIDE in VERSIONS
 
     def test_upgrading_again_changes_nothing(self, store_url: str) -> None:
         before = Stage(store_url)
@@ -101,6 +102,30 @@ class TestVersions:
             with pytest.raises(StoreProblem, match=r"newer Parley .*9999.*start that version") as problem:
                 attempt()
             assert "\n" not in str(problem.value)
+
+    def test_a_newer_version_that_the_program_can_live_with_is_served_started_on_and_left_as_it_is(
+        self, store_url: str
+    ) -> None:
+        note = "UPDATE meta SET value = '{}' WHERE key = 'lives_with'"
+        before = Stage(store_url)
+        before.do(ADA, rooms.Create(room="hall"))
+        try:
+            tell(store_url, "ALTER TABLE messages ADD COLUMN mood TEXT")
+            tell(store_url, "UPDATE alembic_version SET version_num = '0002'")
+            tell(store_url, note.format(f"0002 {NEWEST}"))
+            before.do(ADA, messages.Send(room="hall", text="by a node that was there before"))
+            before.close()
+            after = Stage(store_url)
+            after.do(ADA, messages.Send(room="hall", text="by one that was started again"))
+            assert after.types("hall") == ["member.joined", "message.created", "message.created"]
+            after.close()
+            upgrade_database(store_url, random_bytes=os.urandom)
+            tell(store_url, note.format("0002 0002"))
+            with pytest.raises(StoreProblem, match=r"its schema is 0002"):  # which also says that it was left alone
+                Stage(store_url)
+        finally:
+            tell(store_url, "ALTER TABLE messages DROP COLUMN mood")
+            tell(store_url, note.format(f"{NEWEST} {OLDEST_BESIDE}"))
 
     def test_postgresql_is_upgraded_by_the_command_alone(self, databases: Databases) -> None:
         url = databases.empty()

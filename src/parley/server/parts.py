@@ -170,7 +170,9 @@ class Parts:
         self.tickets = Tickets(
             self.store, ttl_s=auth.ticket_ttl, clock_ms=clock.unix_ms, random_text=secrets.token_urlsafe
         )
-        self.admission = Admission(self.verifier, self.issuers, self.store, self.tickets, clock.unix_s)
+        self.admission = Admission(
+            self.verifier, self.issuers, self.store, self.tickets, clock.unix_s, look_for_keys=self.keys.look
+        )
         refusal_file = RefusalFile(settings.data, lambda write: self.loop.run_in_executor(None, write))
         self.refusals = Refusals(refusal_file.keep, clock_ms=clock.unix_ms, clock_s=clock.monotonic_s)
 

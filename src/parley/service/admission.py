@@ -45,12 +45,15 @@ class Admission:
         store: Store,
         tickets: Tickets,
         clock_s: Callable[[], float],
+        look_for_keys: Callable[[], None],
     ) -> None:
+        """`look_for_keys` hands our own keys to the verifier where their files have changed."""
         self._verifier = verifier
         self._issuers = issuers
         self._tickets = tickets
         self._store = store
         self._clock_s = clock_s
+        self._look_for_keys = look_for_keys
         # (subject, session, claimed roles) -> (kept, roles): both sides of "as far as the store agrees".
         self._remembered: OrderedDict[tuple[str, str, tuple[str, ...]], tuple[bool, frozenset[str]]] = OrderedDict()
         self._changes = 0
@@ -80,6 +83,12 @@ class Admission:
         except TokenRefused as refused:
             if asks and refused.code == "token_unknown_key":
                 again = functools.partial(self._verified, verify, token, done, asks=False)
+                known = self._verifier.keys
+                # Another node may have seen before this one that there is a new key, and signed with it.
+                self._look_for_keys()
+                if self._verifier.keys is not known:
+                    again()
+                    return
                 if self._issuers.ask(token, again):
                     return
             outcome = refusal_of(refused)

@@ -59,6 +59,7 @@ class Nodes:
         #: Where each other node that lives is reached.
         self.living: dict[str, str] = {}
         self.has_the_keys = True
+        self._doubts_its_keys = False
 
     def start(self) -> None:
         self._beat()
@@ -91,13 +92,18 @@ class Nodes:
 
     def _judge(self, found: Living) -> None:
         now_s = self._clock_s()
-        if self._answered_at_s is None:
+        is_first = self._answered_at_s is None
+        if is_first:
             self.hello()  # from now on the others find its row
         was_away = self._answered_at_s is not None and now_s - self._answered_at_s > LAPSE_S
         self._answered_at_s = now_s
-        if self.has_the_keys and not found.has_the_keys:
+        # Of nodes that share a directory one is the first to see a change, and the others a moment later: were they not
+        # ready meanwhile, a balancer would take out all of them but one.
+        has_the_keys = found.has_the_keys or not (is_first or self._doubts_its_keys)
+        self._doubts_its_keys = not found.has_the_keys
+        if self.has_the_keys and not has_the_keys:
             log.error("this node's keys are not those of the store's other nodes: give all of them the same files")
-        self.has_the_keys = found.has_the_keys
+        self.has_the_keys = has_the_keys
         rows = {row.id: row for row in found.others}
         for node, row in rows.items():
             seen = self._noticed.get(node)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from msgspec.structs import asdict
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, delete, insert
 
 from parley.domain.conversations import QUEUE
 from parley.domain.rooms import Room
@@ -19,17 +19,34 @@ from parley.store.schema import meta, rooms
 #: Every version that this program knows, oldest first: the revisions of `migrations/versions`.
 VERSIONS: Final = ("0001",)
 NEWEST: Final = VERSIONS[-1]
+#: The oldest of them whose programs can live with the newest schema: during a rolling upgrade they serve on it, start
+#: again on it, and may be gone back to. Raise it only with a migration that they can't live with.
+OLDEST_BESIDE: Final = "0001"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
 def of(cursor: Any, has_version: str) -> str | None:
-    """The database's version, None where it is empty. `has_version` asks whether there is a table of it."""
+    """The database's version, None where it is empty. `has_version` asks whether there is a table of it.
+
+    A newer one that this program can live with, as whoever upgraded it has noted, counts as this program's newest.
+    """
     cursor.execute(has_version)
     if not cursor.fetchone()[0]:
         return None
     cursor.execute("SELECT version_num FROM alembic_version")
     row = cursor.fetchone()
-    return str(row[0]) if row else None
+    if not row:
+        return None
+    found = str(row[0])
+    return NEWEST if found not in VERSIONS and _lives_with_us(cursor, found) else found
+
+
+def _lives_with_us(cursor: Any, found: str) -> bool:
+    cursor.execute("SELECT value FROM meta WHERE key = 'lives_with'")
+    row = cursor.fetchone()
+    # The note is of one version: of another it says nothing.
+    version, _, oldest = str(row[0]).partition(" ") if row else ("", "", "")
+    return version == found and oldest in VERSIONS
 
 
 def problem(found: str | None, database: str) -> str:
@@ -56,6 +73,8 @@ def upgrade(connection: Connection, random_bytes: Callable[[int], bytes], found:
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    connection.execute(delete(meta).where(meta.c.key == "lives_with"))
+    connection.execute(insert(meta), [{"key": "lives_with", "value": f"{NEWEST} {OLDEST_BESIDE}"}])
     if found is None:
         connection.execute(
             insert(meta), [{"key": "epoch", "value": new_epoch(random_bytes)}, {"key": "probe", "value": ""}]
