@@ -75,6 +75,10 @@ class HereServer:
         self.pause(seconds)
         self.server.parts.wheel.run_due(self.server.parts.clock.monotonic_s())
 
+    def tell(self) -> None:
+        """Let the signals that gather for a second go out now."""
+        self.server.parts.signals.tick(self.server.parts.clock.unix_ms())
+
     def token(self, subject: str, *, roles: tuple[str, ...] = ("member",), ttl_s: float = 900, **claims: Any) -> str:
         stated: dict[str, Any] = {
             "type": "account",
@@ -122,6 +126,10 @@ class HereServers(HereServer):
     def pause(self, seconds: float) -> None:
         for node in self.nodes:
             node.pause(seconds)
+
+    def tell(self) -> None:
+        for node in self.nodes:
+            node.tell()
 
     def move(self, seconds: float) -> None:
         self.pause(seconds)

@@ -161,13 +161,16 @@ async def test_what_the_visitor_types_is_shown_to_agents_alone(
         for client in (ava, guest, other_tab):
             await client.call("room.subscribe", room=room)
         await guest.call("typing.set", room=room, active=True, text="I want my mon")
+        server.tell()
         await ava.until(lambda one: "I want my mon" in str(one))
         await guest.call("typing.set", room=room, active=True, text="I would like a refund")
+        server.tell()
         await ava.until(lambda one: "I would like a refund" in str(one))
         await other_tab.until(lambda one: "typing.changed" in str(one))
         started = [one for told in signals(ava, "typing.changed") for one in told["started"]]
         assert {one["subject"] for one in started} == {visitor.subject}
         await ava.call("typing.set", room=room, active=True, text="a draft of mine")
+        server.tell()
         await guest.until(lambda one: "'name': 'ava'" in str(one) and "typing.changed" in str(one))
         for client in (guest, other_tab):
             assert "refund" not in str(client.news)
@@ -187,6 +190,7 @@ async def test_with_the_setting_off_nobody_is_shown_it(tmp_path: Path) -> None:
             assert shown["conversation"]["preview"] is False, "the visitor is told"
             await ava.call("room.subscribe", room=visitor.conversation)
             await guest.call("typing.set", room=visitor.conversation, active=True, text="secret")
+            server.tell()
             await ava.until(lambda one: "typing.changed" in str(one))
             assert "secret" not in str(ava.news)
 
@@ -292,6 +296,7 @@ async def test_an_agent_who_is_an_admin_too_reads_on_as_an_admin_and_is_shown_no
         await guest.call("message.send", room=room, text="hello")
         await both.until(lambda one: "hello" in str(one))
         await guest.call("typing.set", room=room, active=True, text="for agents only")
+        server.tell()
         await both.until(lambda one: "typing.changed" in str(one))
         assert "for agents only" not in str(both.news)
 
