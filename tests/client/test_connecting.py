@@ -160,3 +160,11 @@ async def test_a_room_is_followed_once_and_again_after_it_was_let_go(server: Ser
         async with asyncio.timeout(PATIENCE_S):
             assert [(await anext(second))["type"] for _ in range(2)] == ["member.joined", "message.created"]  # type: ignore[index]
         assert [event async for event in first] == []
+
+
+async def test_an_answer_may_be_as_large_as_the_longest_messages_make_it(server: ServerProcess) -> None:
+    async with connect(server.url, token=server.token("eve")) as chat:
+        room = await new_room(chat)
+        await asyncio.gather(*(chat.send(room, "漢" * 8000) for _ in range(200)))
+        page = await chat.call("message.list", room=room, limit=200)
+        assert [len(message["text"]) for message in page["messages"]] == [8000] * 200

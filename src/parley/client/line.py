@@ -28,8 +28,9 @@ Sound = Callable[["Line", bytes], None]
 
 #: A longer message closes the socket with 1009 and takes everything else down with it.
 REQUEST_BYTES_MAX: Final = 131_072
-#: A replay's page is 512 KiB of events at most; anything beyond this is not our server.
-ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
+#: A replay's page is 512 KiB of events at most, but 200 of the longest messages are 8 MiB, and a conversation that is
+#: exported has 5,000; anything beyond this is not our server.
+ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
 #: Requests on one line without an answer yet; one more is refused here.
 UNANSWERED_MAX: Final = 4096
 #: Statuses of HTTP that an intermediary or a busy server gives, and that say nothing of us.
