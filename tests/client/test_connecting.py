@@ -1,6 +1,7 @@
 """Who is let in, by which carrier, and how a "no" is told: by its code."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -168,3 +169,19 @@ async def test_an_answer_may_be_as_large_as_the_longest_messages_make_it(server:
         await asyncio.gather(*(chat.send(room, "漢" * 8000) for _ in range(200)))
         page = await chat.call("message.list", room=room, limit=200)
         assert [len(message["text"]) for message in page["messages"]] == [8000] * 200
+
+
+async def test_whoever_goes_on_asking_a_connection_that_is_over_piles_nothing_up(server: ServerProcess) -> None:
+    async with connect(server.url, token=server.token("eve")) as chat:
+        room = await chat.subscribe(await new_room(chat))
+    asked: list[Callable[[], Any]] = [
+        lambda: chat.call("session.describe"),
+        lambda: chat.subscribe("lobby"),
+        chat.live,
+        room.__anext__,
+    ]
+    for ask in asked:
+        for _ in range(50):
+            with pytest.raises((ConnectionLost, StopAsyncIteration)) as told:
+                await ask()
+        assert len(told.traceback) < 10

@@ -89,6 +89,7 @@ class Chat:
         self._outgoing = Outgoing()
         self._changed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        # Raised to all who ask from then on, each time without the traceback of the times before: they would pile up.
         self._ended: ParleyError | None = None
         self._attempts = 0
 
@@ -112,7 +113,7 @@ class Chat:
         Raises: CommandRefused; ConnectionLost where the line is, or gets, lost; SessionRefused where all is over.
         """
         if self._ended is not None:
-            raise self._ended
+            raise self._ended.with_traceback(None)
         if command == "message.send":
             if params.get("client_id") is None:
                 params["client_id"] = secrets.token_hex(16)
@@ -152,7 +153,7 @@ class Chat:
         Raises: CommandRefused (`not_found`, `banned`, …), SessionRefused; ValueError where it is followed already.
         """
         if self._ended is not None:
-            raise self._ended
+            raise self._ended.with_traceback(None)
         held = self._subscriptions.get(room)
         if held is not None and not held.is_over:
             raise ValueError(f"already subscribed to {room}")
@@ -178,7 +179,7 @@ class Chat:
         # otherwise never let us.
         while self._line is None or self._line.over.done():
             if self._ended is not None:
-                raise self._ended
+                raise self._ended.with_traceback(None)
             self._changed.clear()
             await self._changed.wait()
 

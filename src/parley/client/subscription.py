@@ -84,7 +84,7 @@ class Subscription:
     async def __anext__(self) -> Event | Reset:
         while not self._buffer:
             if self._end is not None:
-                raise self._end
+                raise self._end.with_traceback(None)
             self._came.clear()
             await self._came.wait()
         item = self._buffer.popleft()
