@@ -5,12 +5,14 @@ import json
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from parley.domain.errors import Refusal
+from tests.here import serving
 from tests.serving import PATIENCE_S, CommandRefused, ServerProcess, native
 from tests.transport.wire import masked, request_head
 
@@ -319,3 +321,40 @@ async def test_a_message_in_the_segment_of_the_upgrade_is_read(server: ServerPro
         (size,) = struct.unpack("!H", await reader.readexactly(2))
     assert json.loads(await reader.readexactly(size))["result"]["subject"] == "ada"
     writer.close()
+
+
+async def heard(socket: ClientConnection, told: list[str]) -> None:
+    """Everything until it is closed."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            told.append(str(await socket.recv()))
+
+
+class TestWhereTheStoreIsAway:
+    """Nothing is wrong with the token: its bearer comes back with it, by the rule of each client."""
+
+    FIRST: ClassVar = {
+        "native": (
+            "/ws",
+            "parley.v1",
+            '{"jsonrpc":"2.0","id":1,"method":"session.authenticate","params":{"token":"%s"}}',
+        ),
+        "graphql": ("/graphql", "graphql-transport-ws", '{"type":"connection_init","payload":{"token":"%s"}}'),
+        "socketio": ("/socket.io/?EIO=4&transport=websocket", None, '40{"token":"%s"}'),
+    }
+
+    @pytest.mark.parametrize("door", FIRST)
+    async def test_a_first_message_ends_with_1013(
+        self, tmp_path: Path, door: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path, protocol, first = self.FIRST[door]
+        async with serving(tmp_path / "data") as server:
+            monkeypatch.setattr(server.store, "read", lambda job: job.done(Refusal("unavailable")))
+            url = server.url.replace("http", "ws", 1) + path
+            async with connect(url, subprotocols=protocol and [protocol]) as socket:  # type: ignore[list-item]
+                await socket.send(first % server.token("ada"))
+                with pytest.raises(ConnectionClosed):
+                    await heard(socket, told := [])
+                assert (socket.close_code, socket.close_reason) == (1013, "overloaded")
+        # socket.io-client never comes back by itself after a CONNECT_ERROR.
+        assert [message[:2] for message in told] == {"native": ['{"'], "graphql": [], "socketio": ["0{"]}[door]

@@ -5,6 +5,8 @@ const NOTICES = "subscription { sessionNotices { type } }";
 const RENEW = "mutation ($token: String!) { refreshSession(token: $token) { expiresAt } }";
 const SEND = `mutation ($room: ID!, $text: String!, $clientId: String) {
   sendMessage(room: $room, text: $text, clientId: $clientId) { message { id seq } duplicate } }`;
+// The server cannot read now, its database restarts: `graphql-ws` retries lines that are lost, and no refusals.
+const isBusy = (wrong) => wrong[0]?.extensions.status >= 500;
 
 export function enter(createClient, url, room, getToken, { onEvent, onEnd }) {
   const connectionParams = async () => ({ token: await getToken() }); // at each retry anew
@@ -14,7 +16,9 @@ export function enter(createClient, url, room, getToken, { onEvent, onEnd }) {
     Object.assign(variables, { after: event.seq, epoch: event.epoch }); // a retry sends these variables again
     onEvent(event);
   };
-  client.subscribe({ query: EVENTS, variables }, { next, error: onEnd, complete() {} });
+  const error = (wrong) => (isBusy(wrong) ? setTimeout(follow, 1000) : onEnd(wrong));
+  const follow = () => client.subscribe({ query: EVENTS, variables }, { next, error, complete() {} });
+  follow();
   const once = async (query, variables) => (await client.iterate({ query, variables }).next()).value;
   const notice = async ({ data }) => {
     if (data.sessionNotices.type === "expiring") once(RENEW, { token: await getToken() });

@@ -281,6 +281,8 @@ class SocketIo:
 
     def refused(self, request: Request, refusal: Refusal) -> bytes | None:
         if request.id is _SIGN_IN:
+            if refusal.status == 503:
+                return None  # a client that is told no stays away; it comes back by itself where the transport ends
             said = {"message": refusal.code, "data": {"code": refusal.code, "status": refusal.status}}
             return b"44" + _encode(said)
         if isinstance(request.id, _Elsewhere):

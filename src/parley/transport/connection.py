@@ -267,12 +267,15 @@ class Connection(ABC):
         self._begin(principal)
 
     def not_authenticated(self, request: Request | None, refusal: Refusal) -> None:
-        """Its first message was not good: say why, and close it with 4401."""
+        """Its first message was not good: say why, and close it with 4401; 1013 where nobody can say now."""
         if request is not None:
             self.put(self.codec.refused(request, refusal))
         elif self.wire.credential_in is None:
             self.put(self.codec.refused(Request(None, None, id=b"null"), refusal))
-        self.end(4401, refusal.code if refusal.status == 401 else "token_missing")
+        if refusal.status == 503:
+            self.end(1013, "overloaded")  # nothing is wrong with the token: come back with it
+        else:
+            self.end(4401, refusal.code if refusal.status == 401 else "token_missing")
 
     def rights_changed(self) -> None:
         self._bearer.rights_changed()

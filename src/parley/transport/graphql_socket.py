@@ -314,8 +314,6 @@ class GraphqlConnection(Connection):
     def not_authenticated(self, request: Request | None, refusal: Refusal) -> None:
         if refusal.code == "ambiguous_credentials":
             self.end(4400, refusal.code)
-        elif refusal.status == 503:
-            self.end(1013, "overloaded")
         else:
             super().not_authenticated(request, refusal)
 
