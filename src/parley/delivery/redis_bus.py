@@ -17,9 +17,11 @@ from msgspec import Struct
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.crc import key_slot
 from redis.exceptions import RedisError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from parley.delivery.bus import ALL, Hearer, Receiver, of_node, of_room
-from parley.delivery.redis_line import CONNECT_S, Answered, Line, packed
+from parley.delivery.redis_line import CONNECT_S, Answered, Line
+from parley.delivery.resp import packed
 from parley.domain.events import Change, Event, Signal
 
 log = logging.getLogger(__name__)
@@ -56,7 +58,12 @@ class RedisBus:
         self._mark: Final = node.encode()
         self._name: Final = f"parley:{name}:"
         self._random = random
-        self._pool: Final = ConnectionPool.from_url(url, protocol=2, socket_connect_timeout=CONNECT_S)
+        self._pool: Final = ConnectionPool.from_url(
+            url,
+            protocol=3,
+            socket_connect_timeout=CONNECT_S,
+            maint_notifications_config=MaintNotificationsConfig(enabled=False),  # we take the connection over
+        )
         self._shown: Final = urlsplit(url).hostname or "its socket"
         self._lines: dict[tuple[str, int] | None, Line] = {}
         self._slots: list[Line] = []
@@ -136,6 +143,7 @@ class RedisBus:
         return parcel
 
     def _send(self) -> None:
+        # Written now, ahead of this node's own readers: the others begin with theirs meanwhile.
         parcels, self._parcels = self._parcels, {}
         for topic, parcel in parcels.items():
             channel = self.key_of(topic)
@@ -143,6 +151,8 @@ class RedisBus:
             if line is not None:
                 self.published += 1
                 line.publish(channel, self._mark + _encode(parcel))
+        for line in self._lines.values():
+            line.flush()
 
     def _line_of(self, channel: bytes) -> Line | None:
         if self._slots:

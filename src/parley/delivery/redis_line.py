@@ -1,38 +1,39 @@
-"""One Redis or Valkey server of the bus: a connection to publish on, another to hear on, and how both are lost.
+"""One Redis or Valkey server of the bus: the connection to publish and to hear on, and how it is lost.
 
-Knows commands, channels and bytes; what they mean is `redis_bus.py`'s.
+Knows commands, channels and bytes; what they mean is `redis_bus.py`'s. redis-py connects and signs in, and then leaves
+the connection to us: what is published is written at once and what comes is read in one call, with no task for either.
 """
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as Lost
 from redis.exceptions import RedisError
 
-#: An idle connection is asked whether it is there this often, and lost after three times as long without a word.
+from parley.delivery.resp import Push, Values, packed
+
+#: The server is asked this often whether it is there, and lost after three times as long without a word.
 PING_S: Final = 2.0
 SILENT_S: Final = 3 * PING_S
 CONNECT_S: Final = 3.0
-#: What waits to be published; beyond it the rest is dropped: the poll finds it.
+#: What waits to be sent; beyond it the rest is dropped: the poll finds it.
 WAITING_BYTES_MAX: Final = 16_777_216
 
-_PING: Final = b"*1\r\n$4\r\nPING\r\n"
+_PING: Final = packed(b"PING")
+#: Refusals that say that the cluster is another than we knew.
+_ELSEWHERE: Final = ("MOVED", "CLUSTERDOWN", "READONLY", "LOADING", "MASTERDOWN")
+_HEARS: Final = (b"subscribe", b"ssubscribe")
+_LEFT: Final = (b"unsubscribe", b"sunsubscribe")
 
 #: What comes of a command; an exception where it was refused or the connection was lost.
 Answered = Callable[[Any], None]
 
 
-def packed(*parts: bytes) -> bytes:
-    """A command as Redis reads it."""
-    return b"*%d\r\n" % len(parts) + b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
-
-
-class Line:
-    """One server. `run` is its life: it ends by an exception, once either connection is lost.
+class Line(asyncio.Protocol):
+    """One server. `run` is its life: it ends by an exception, once the connection is lost.
 
     `heard(channel, payload)` gets what is published, `subscribed(channel)` says from when on. `sharded`: the server is
     part of a cluster, whose channels belong to slots.
@@ -52,14 +53,16 @@ class Line:
         self._publish: Final = b"SPUBLISH" if sharded else b"PUBLISH"
         self._words: Final = (b"SSUBSCRIBE", b"SUNSUBSCRIBE") if sharded else (b"SUBSCRIBE", b"UNSUBSCRIBE")
         self._sharded: Final = sharded
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._values = Values()
         self._waiting: list[bytes] = []
+        #: Who waits for what, in the order of the commands; a channel that is asked for is answered by a push.
         self._answers: deque[Answered | None] = deque()
-        self._waiting_bytes = 0
-        self._to_send = asyncio.Event()
         self._wanted: set[bytes] = set()
         self._asked: set[bytes] = set()
-        self._to_subscribe = asyncio.Event()
-        self.is_up = False
+        self._heard_at_s = 0.0
+        self._over: asyncio.Future[BaseException] = self._loop.create_future()
         self.dropped = 0
 
     # --- what it is asked ---
@@ -68,130 +71,101 @@ class Line:
         self.send(packed(self._publish, channel, payload), None)
 
     def send(self, command: bytes, answered: Answered | None) -> None:
-        """A packed command; `answered` is called on the loop, also where it is lost."""
-        if not self.is_up or self._waiting_bytes > WAITING_BYTES_MAX:
+        """Queue a packed command for `flush`; `answered` is called on the loop, also where it is lost."""
+        transport = self._transport
+        if transport is None or transport.get_write_buffer_size() > WAITING_BYTES_MAX:
             self.dropped += 1
             if answered is not None:
                 answered(Lost("the bus is away"))
             return
+        if not self._waiting:
+            self._loop.call_soon(self.flush)
         self._waiting.append(command)
         self._answers.append(answered)
-        self._waiting_bytes += len(command)
-        self._to_send.set()
+
+    def flush(self) -> None:
+        """Write what gathered since the last time, in one piece."""
+        if self._waiting and self._transport is not None:
+            waiting, self._waiting = self._waiting, []
+            self._transport.write(b"".join(waiting))
 
     def hear(self, channels: Iterable[bytes]) -> None:
         """Hear exactly these channels."""
         self._wanted = set(channels)
-        self._to_subscribe.set()
+        if self._transport is not None:
+            self._subscribe()
+
+    def _subscribe(self) -> None:
+        more, fewer = self._wanted - self._asked, self._asked - self._wanted
+        self._asked = set(self._wanted)
+        for word, channels in zip(self._words, (more, fewer), strict=True):
+            if self._sharded:  # channels of one command must be of one slot
+                self._waiting += [packed(word, channel) for channel in channels]
+            elif channels:
+                self._waiting.append(packed(word, *channels))
+            self._answers.extend([self._refused] * len(channels))
+        self.flush()
+
+    def _refused(self, answer: Any) -> None:
+        raise answer if isinstance(answer, RedisError) else Lost("the answers are not those to our questions")
 
     # --- its life ---
 
     async def run(self, is_up: Callable[[], None]) -> None:
         """Raises: OSError, RedisError, TimeoutError."""
-        speaking, hearing = self._connect(), self._connect()
-        tasks: list[asyncio.Task[None]] = []
+        connection = self._connect()
         try:
             async with asyncio.timeout(CONNECT_S):
-                await speaking.connect()  # type: ignore[no-untyped-call]
-                await hearing.connect()  # type: ignore[no-untyped-call]
-            self.is_up = True
-            self._to_send.set()
-            self._to_subscribe.set()
+                await connection.connect()  # type: ignore[no-untyped-call]
+            self._transport = cast("asyncio.Transport", cast("Any", connection)._writer.transport)
+            self._transport.set_protocol(self)
+            self._heard_at_s = self._loop.time()
+            self._subscribe()
             is_up()
-            loop = asyncio.get_running_loop()
-            self._heard_at_s = loop.time()
-            tasks = [
-                loop.create_task(each) for each in (self._speak(speaking), self._listen(hearing), self._ask(hearing))
-            ]
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-            for task in done:
-                task.result()
+            while not (await asyncio.wait((self._over,), timeout=PING_S))[0]:
+                if self._loop.time() - self._heard_at_s > SILENT_S:
+                    raise Lost("the bus says nothing")
+                self.send(_PING, None)
+            raise self._over.result()
         finally:
-            self.is_up = False
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            for connection in (speaking, hearing):
-                await connection.disconnect(nowait=True)
-            self._forget()
+            self.flush()
+            self._transport = None
+            await connection.disconnect(nowait=True)
+            answers, self._answers = self._answers, deque()
+            for answered in answers:
+                if answered is not None and answered != self._refused:
+                    answered(Lost("the bus was lost"))
 
-    def _forget(self) -> None:
-        self._asked.clear()
-        self._waiting.clear()
-        self._waiting_bytes = 0
-        lost = Lost("the bus was lost")
-        answers, self._answers = self._answers, deque()
-        for answered in answers:
-            if answered is not None:
-                answered(lost)
+    # --- what it is told (asyncio.Protocol) ---
 
-    async def _speak(self, connection: AbstractConnection) -> None:
-        """Send what gathered since the last time, in one write; read as many answers."""
-        while True:
-            try:
-                async with asyncio.timeout(PING_S):
-                    await self._to_send.wait()
-            except TimeoutError:
-                self._waiting.append(_PING)
-                self._answers.append(None)
-            self._to_send.clear()
-            commands, self._waiting = self._waiting, []
-            self._waiting_bytes = 0
-            if not commands:
-                continue
-            async with asyncio.timeout(SILENT_S):
-                await connection.send_packed_command(b"".join(commands), check_health=False)
-                for _ in commands:
-                    answer = await self._answer(connection)
-                    answered = self._answers.popleft()
-                    if answered is not None:
-                        answered(answer)
-
-    async def _answer(self, connection: AbstractConnection) -> Any:
+    def data_received(self, data: bytes) -> None:
+        if self._over.done():
+            return
+        self._heard_at_s = self._loop.time()
         try:
-            return await connection.read_response(timeout=math.inf, disconnect_on_error=False)
-        except (OSError, Lost):
-            raise
-        except RedisError as refused:
-            if str(refused).startswith(("MOVED", "CLUSTERDOWN", "READONLY", "LOADING", "MASTERDOWN")):
-                raise  # the cluster is another than we knew
-            return refused
+            for value in self._values.feed(data):
+                if isinstance(value, Push):
+                    self._pushed(value)
+                elif isinstance(value, RedisError) and str(value).startswith(_ELSEWHERE):
+                    raise value
+                elif (answered := self._answers.popleft()) is not None:
+                    answered(value)
+        except Exception as problem:
+            self._end(problem)
 
-    async def _ask(self, connection: AbstractConnection) -> None:
-        """Say which channels are heard, and that we are still here."""
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                async with asyncio.timeout(PING_S):
-                    await self._to_subscribe.wait()
-            except TimeoutError:
-                if loop.time() - self._heard_at_s > SILENT_S:
-                    raise Lost("the bus says nothing") from None
-                await connection.send_packed_command(_PING, check_health=False)
-                continue
-            self._to_subscribe.clear()
-            more, fewer = self._wanted - self._asked, self._asked - self._wanted
-            self._asked = set(self._wanted)
-            commands = [*self._commands(self._words[0], more), *self._commands(self._words[1], fewer)]
-            if commands:
-                await connection.send_packed_command(b"".join(commands), check_health=False)
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(exc or Lost("the bus hung up"))
 
-    def _commands(self, word: bytes, channels: set[bytes]) -> list[bytes]:
-        if self._sharded:  # channels of one command must be of one slot
-            return [packed(word, channel) for channel in channels]
-        return [packed(word, *channels)] if channels else []
-
-    async def _listen(self, connection: AbstractConnection) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            told = await connection.read_response(timeout=math.inf)
-            self._heard_at_s = loop.time()
-            if not isinstance(told, list):
-                continue
-            kind = told[0]
-            if kind in (b"message", b"smessage"):
-                self._heard(told[1], told[2])
-            elif kind in (b"subscribe", b"ssubscribe"):
+    def _pushed(self, told: Push) -> None:
+        kind = told[0]
+        if kind in (b"message", b"smessage"):
+            self._heard(told[1], told[2])
+        elif kind in _HEARS or kind in _LEFT:
+            if not self._answers or self._answers.popleft() != self._refused:
+                raise Lost("a slot has moved")  # nobody asked for this
+            if kind in _HEARS:
                 self._subscribed(told[1])
-            elif kind == b"sunsubscribe" and told[1] in self._wanted:
-                raise Lost("a slot has moved")
+
+    def _end(self, problem: BaseException) -> None:
+        if not self._over.done():
+            self._over.set_result(problem)
