@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from parley.domain import accounts, audit, rooms
+from parley.domain import accounts, audit, messages, rooms, streams
 from parley.domain.principal import OPERATOR
 from tests.stage import Stage
 
@@ -21,6 +21,7 @@ def test_management_leaves_entries_newest_first(stage: Stage) -> None:
         "room.remove",
         "room.set_role",
         "room.invite",
+        "room.create",
         "account.create",
     ]
     assert entries[1] == {
@@ -44,7 +45,7 @@ def test_entries_are_found_by_action_and_by_subject_in_pages(stage: Stage) -> No
     def found(**wanted: Any) -> list[str]:
         return [entry["action"] for entry in stage.do(OPERATOR, audit.List(**wanted))["entries"]]
 
-    assert found(subject=ada.subject) == ["room.archive", "account.set_roles", "account.create"]
+    assert found(subject=ada.subject) == ["room.archive", "room.create", "account.set_roles", "account.create"]
     assert found(subject=ben.subject) == ["account.create"]
     assert found(action="account.create") == ["account.create", "account.create"]
     assert found(action="account.create", subject=ada.subject) == ["account.create"]
@@ -59,4 +60,30 @@ def test_a_refused_command_leaves_none(stage: Stage) -> None:
     ada = stage.account("ada")
     stage.do(ada, rooms.Create(room="hall"))
     assert stage.refused(ada, rooms.Remove("hall", ada.subject)) == "conflict"
-    assert [entry["action"] for entry in stage.do(OPERATOR, audit.List())["entries"]] == ["account.create"]
+    assert [entry["action"] for entry in stage.do(OPERATOR, audit.List())["entries"]] == [
+        "room.create",
+        "account.create",
+    ]
+
+
+def test_what_was_changed_is_told_with_what_it_was(stage: Stage) -> None:
+    ada = stage.account("ada")
+    stage.do(ada, rooms.Create(room="hall", title="Hall"))
+    stage.do(ada, rooms.Update("hall", visibility="private"))
+    sent = stage.do(ada, messages.Send("hall", "rude"))["message"]["id"]
+    stage.do(ada, messages.Edit(sent, "polite"))
+    stage.do(ada, messages.Edit(sent, "polite"))
+    stage.do(ada, streams.Create("radio"))
+    told = [
+        (e["action"], e["target"], e["detail"]) for e in stage.do(OPERATOR, audit.List(subject=ada.subject))["entries"]
+    ]
+    assert told[:-1] == [
+        ("stream.create", "radio", {"visibility": "public"}),
+        ("message.edit", sent, {"room": "hall"}),
+        (
+            "room.update",
+            "hall",
+            {"title": "Hall", "visibility": "private", "before": {"title": "Hall", "visibility": "public"}},
+        ),
+        ("room.create", "hall", {"title": "Hall", "visibility": "public"}),
+    ]

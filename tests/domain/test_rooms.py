@@ -250,6 +250,26 @@ class TestRemovingAndBanning:
         stage.do(ben, rooms.Leave("hall"))
         stage.do(ben, rooms.Join("hall"))
 
+    def test_a_username_bans_its_account_and_nobody_who_only_is_called_so(
+        self, stage: Stage, ada: Principal, ben: Principal
+    ) -> None:
+        stage.do(ada, rooms.Create(room="hall"))
+        stage.do(ada, rooms.Remove("hall", "Ben", ban=True))
+        assert stage.refused(ben, rooms.Get("hall")) == "banned"
+        assert stage.log("hall")[-1]["data"]["member"] == {
+            "room": "hall",
+            "subject": ben.subject,
+            "name": "ben",
+            "role": "member",
+            "joined_at": None,
+        }
+        called_ben = somebody("ben")
+        stage.do(called_ben, rooms.Join("hall"))
+        stage.do(ada, rooms.SetRole("hall", "ben", "moderator"))
+        assert stage.do(called_ben, rooms.Get("hall"))["room"]["role"] == "moderator"
+        stage.do(ada, rooms.Remove("hall", "ben"))
+        assert stage.do(called_ben, rooms.Get("hall"))["room"]["role"] is None
+
     def test_a_second_ban_writes_no_second_event(self, stage: Stage, ada: Principal, ben: Principal) -> None:
         stage.do(ada, rooms.Create(room="hall"))
         stage.do(ada, rooms.Remove("hall", ben.subject, ban=True))

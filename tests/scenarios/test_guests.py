@@ -200,6 +200,7 @@ async def test_what_it_may_do_in_its_own_it_does(server: HereServer) -> None:
         await client.call("typing.set", room=room, active=True)
         for method in ("room.get", "room.members", "message.list", "receipt.list", "presence.list", "room.subscribe"):
             assert await client.call(method, room=room)
+        assert [await client.call("room.unsubscribe", room=room) for _ in range(2)] == [{}, {}]
         assert await client.call("event.list", room=room, after=0)
         assert await client.call("message.get", message=sent["id"])
         for method, more in (

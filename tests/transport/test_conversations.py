@@ -141,6 +141,13 @@ class TestIdentity:
         other = identity(sub="customer-8", name="Other")
         assert call(server, token, "conversation.identify", conversation=conversation, identity=other) == "conflict"
 
+    def test_whoever_may_not_is_told_that_and_nothing_of_the_token(self, server: ServerProcess) -> None:
+        conversation = begin(server, {"message": "hello"}).json["conversation"]["id"]
+        for who, code in (("agent", "forbidden"), ("ada", "not_found")):
+            for token in ("nonsense", identity()):
+                asked = {"conversation": conversation, "identity": token}
+                assert call(server, server.login(who), "conversation.identify", **asked) == code
+
     def test_an_account_may_have_it_too(self, server: ServerProcess) -> None:
         began = call(server, server.login("ben"), "conversation.start", identity=identity())
         assert began["conversation"]["visitor"]["name"] == "Vi Vouched"
@@ -168,6 +175,8 @@ class TestWhatIsWrong:
             ({"department": "nowhere"}, 422, "invalid_params", "department"),
             ({"message": "x" * 8001}, 422, "invalid_params", "message"),
             ({"name": "a\0b"}, 422, "invalid_params", "name"),
+            ({"name": "\ud800"}, 422, "invalid_params", "name"),
+            ({"\ud800": "x"}, 422, "invalid_params", "params"),
             ({"name": "Vi\n2027-01-15 08:00 UTC  ava: refunded"}, 422, "invalid_params", "name"),
             ({"name": "x" * 201}, 422, "invalid_params", "name"),
             ({"page": "https://shop.example/a b"}, 422, "invalid_params", "page"),

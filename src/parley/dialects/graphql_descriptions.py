@@ -186,6 +186,8 @@ ARGUMENTS: Final[Mapping[str, str]] = {
     "updateRoom.visibility": "Who may find and join it.",
     "rooms.mine": "Only those that one is a member of.",
     "inviteRoom.subject": "Whom: a subject, or a username.",
+    "removeRoom.subject": "Whom: a subject, or a username.",
+    "setRoleRoom.subject": "Whom: a subject, or a username.",
     "inviteRoom.role": "As what; `member` where it is left out.",
     "setRoleRoom.role": "What they are from now on.",
     "removeRoom.ban": "Whether they may not come back.",

@@ -1,6 +1,7 @@
 """Who did what: the entries that management leaves behind, and `audit.list`.
 
-The only place where the text of a deleted message lives on.
+The only place where the text of a deleted message lives on; what an edited one said before is nowhere. Who came and
+went, and what befell a conversation, is told by the logs of rooms alone.
 """
 
 from typing import Any, ClassVar

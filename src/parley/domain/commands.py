@@ -98,7 +98,9 @@ _ROWS: Final = (
     Command("room.members", rooms.Members, rooms.members, "read", "all", "room", "read", visitor=True),
     Command("room.archive", rooms.Archive, rooms.archive, "write", "account", "room", "manage"),
     Command("room.subscribe", replay.Subscribe, replay.subscribe, "connection", "all", "room", "read", visitor=True),
-    Command("room.unsubscribe", replay.Unsubscribe, None, "connection", "all", "room", "read", visitor=True),
+    Command(
+        "room.unsubscribe", replay.Unsubscribe, replay.unsubscribe, "connection", "all", "room", "read", visitor=True
+    ),
     Command("event.list", replay.EventList, replay.list_events, "read", "all", "room", "read", visitor=True),
     Command(
         "message.send",

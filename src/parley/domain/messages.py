@@ -185,6 +185,7 @@ def edit(tx: Transaction, p: Edit, who: Acting) -> Decision:
     if text == message.text:
         return Decision({"message": message_view(message)})
     writable(room)
+    audit.record(tx, who, "message.edit", message.id, room=room.id)
     message.text = text
     message.edited_at_ms = who.now_ms
     tx.save(message)

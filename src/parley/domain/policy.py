@@ -38,7 +38,9 @@ def admit(row: Command, params: Params, who: Acting) -> None:
 
 
 def _names_its_own(row: Command, params: Params, who: Acting) -> bool:
-    """Whether a guest names its own conversation and nobody else: what it may see, and not do, is forbidden to it."""
+    """Whether a guest names its own conversation, or itself, and nobody else: what it may not do there is forbidden."""
+    if row.names == "subject":
+        return bool(getattr(params, "subject", None) == who.subject)
     if row.names not in ("room", "conversation") or getattr(params, row.names) != who.principal.conversation:
         return False
     return getattr(params, "subject", who.subject) == who.subject

@@ -101,6 +101,12 @@ def subscribe(tx: Transaction, p: Subscribe, who: Acting) -> Decision:
     return Decision(Subscribed(reply, access.role, room.visibility == "public", access.privy))
 
 
+def unsubscribe(tx: Transaction, p: Unsubscribe, who: Acting) -> Decision:
+    """Asked only where nothing is subscribed: there nothing ends, but what one may not read does not exist."""
+    readable(tx, p.room, who)
+    return Decision({})
+
+
 def missing(tx: Transaction, p: Missing, who: Acting) -> Decision:
     """The events behind `after`, one page of them, and whether that is all: `(events, complete)`."""
     room = tx.get(Room, p.room)

@@ -258,6 +258,7 @@ def create(tx: Transaction, p: Create, who: Acting) -> Decision:
     )
     tx.add(room)
     event = _add_member(tx, room, who, who.subject, who.principal.name, "owner")
+    audit.record(tx, who, "room.create", room.id, title=room.title, visibility=room.visibility)
     return Decision({"room": room_view(tx, room, "owner")}, [event])
 
 
@@ -289,7 +290,9 @@ def update(tx: Transaction, p: Update, who: Acting) -> Decision:
     if room.kind == KIND_OF_STREAMS and visibility != room.visibility:
         raise Refusal("forbidden", "A stream's room is as public as its stream.")
     writable(room)
+    before = {"title": room.title, "visibility": room.visibility}
     room.title, room.visibility = title, visibility
+    audit.record(tx, who, "room.update", room.id, title=title, visibility=visibility, before=before)
     event = _tell_room(tx, room, who, "room.updated")
     return Decision({"room": room_view(tx, room, access.role)}, [event])
 
@@ -355,35 +358,36 @@ def invite(tx: Transaction, p: Invite, who: Acting) -> Decision:
 def remove(tx: Transaction, p: Remove, who: Acting) -> Decision:
     access = governed(tx, p.room, who, by=("owner", "moderator"))
     room = access.room
-    member = tx.get(Member, room.id, p.subject)
+    subject = _meant(tx, room, p.subject)
+    member = tx.get(Member, room.id, subject)
     over_moderator = who.is_admin or access.role == "owner"
     if member is not None and member.role != "member" and not over_moderator:
         raise Refusal("forbidden", "A moderator may remove plain members only.")
     if member is not None:
         _keep_an_owner(tx, member)
-    banned_now = p.ban and tx.get(Ban, room.id, p.subject) is None
+    banned_now = p.ban and tx.get(Ban, room.id, subject) is None
     reason = "banned" if p.ban else "removed"
     if member is None and not banned_now:
         # Nothing to write, but a reader who never joined is shown out all the same.
-        return Decision({}, changes=[_eviction(room, p.subject, reason, who)])
+        return Decision({}, changes=[_eviction(room, subject, reason, who)])
     if banned_now:
-        tx.add(Ban(room=room.id, subject=p.subject, at_ms=who.now_ms, by=who.subject, reason=p.reason))
+        tx.add(Ban(room=room.id, subject=subject, at_ms=who.now_ms, by=who.subject, reason=p.reason))
     if member is not None:
         view = member_view(member)
         tx.remove(member)
     else:
-        view = MemberView(room.id, p.subject, p.subject, "member", None)
+        view = MemberView(room.id, subject, accounts.named(tx, subject)[1], "member", None)
     data: dict[str, Any] = {"member": view, "banned": p.ban}
     if p.reason is not None:
         data["reason"] = p.reason
     event = log.append(tx, room, who, "member.removed", data)
-    audit.record(tx, who, "room.remove", room.id, subject=p.subject, ban=p.ban, reason=p.reason)
+    audit.record(tx, who, "room.remove", room.id, subject=subject, ban=p.ban, reason=p.reason)
     return Decision({}, [event])
 
 
 def set_role(tx: Transaction, p: SetRole, who: Acting) -> Decision:
     access = governed(tx, p.room, who)
-    member = tx.get(Member, p.room, p.subject)
+    member = tx.get(Member, p.room, _meant(tx, access.room, p.subject))
     if member is None:
         raise Refusal("not_found", "This subject is no member of the room.")
     if member.role == p.role:
@@ -394,7 +398,7 @@ def set_role(tx: Transaction, p: SetRole, who: Acting) -> Decision:
     tx.save(member)
     view = member_view(member)
     event = log.append(tx, access.room, who, "member.role_changed", {"member": view})
-    audit.record(tx, who, "room.set_role", p.room, subject=p.subject, role=p.role, before=before)
+    audit.record(tx, who, "room.set_role", p.room, subject=member.subject, role=p.role, before=before)
     return Decision({"member": view}, [event])
 
 
@@ -412,6 +416,13 @@ def _add_member(tx: Transaction, room: Room, who: Acting, subject: str, name: st
     member = Member(room=room.id, subject=subject, name=name, role=role, joined_at_ms=who.now_ms)
     tx.add(member)
     return log.append(tx, room, who, "member.joined", {"member": member_view(member)})
+
+
+def _meant(tx: Transaction, room: Room, subject_or_username: str) -> str:
+    """The subject: of a member who is called so, else as in an invitation."""
+    if tx.get(Member, room.id, subject_or_username) is not None:
+        return subject_or_username
+    return accounts.named(tx, subject_or_username)[0]
 
 
 def _tell_room(tx: Transaction, room: Room, who: Acting, kind: str) -> Any:

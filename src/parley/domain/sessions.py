@@ -83,7 +83,7 @@ def list_sessions(tx: Transaction, p: List, who: Acting) -> Decision:
     subject = p.subject or who.subject
     if subject != who.subject and who.principal.is_guest:
         raise Refusal("not_found")
-    if subject != who.subject and not who.is_admin:
+    if subject != who.subject and (not who.is_admin or who.principal.grants is not None):
         raise Refusal("forbidden", "Only an admin may see somebody else's sessions.")
     rows = tx.sessions_page(subject, from_cursor(p.after), p.limit + 1)
     shown, following = page(rows, p.limit, key=lambda row: row.id)

@@ -236,6 +236,7 @@ def create(tx: Transaction, p: Create, who: Acting) -> Decision:
         fence=who.now_ms,  # beyond those of a stream of this id that was deleted, of which news may come again
     )
     tx.add(stream)
+    audit.record(tx, who, "stream.create", stream.id, title=p.title, visibility=p.visibility)
     return Decision({"stream": view(stream, who.now_ms)}, _open_room(tx, stream, who))
 
 

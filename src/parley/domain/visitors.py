@@ -82,10 +82,11 @@ def update(tx: Transaction, p: Update, who: Acting) -> Decision:
 
 
 def identify(tx: Transaction, p: Identify, who: Acting) -> Decision:
-    assert isinstance(p, VerifiedIdentify), "an identity is verified before this"
+    c = visitors_own(tx, p.conversation, who)
+    if not isinstance(p, VerifiedIdentify):  # asked before the identity is verified: they may
+        return Decision(None)
     assert p.vouched is not None
     vouched = p.vouched
-    c = visitors_own(tx, p.conversation, who)
     person = _person(tx, c)
     if person.verified and person.identity not in (None, vouched.subject):
         raise Refusal("conflict", "This conversation is somebody else's already.")

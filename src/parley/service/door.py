@@ -128,6 +128,32 @@ class Door:
 
         ordering.run(begin, writes=False, lane=params.room)
 
+    def unsubscribe(
+        self,
+        row: Command,
+        params: replay.Unsubscribe,
+        principal: Principal,
+        ordering: Ordering,
+        end: Callable[[], bool],
+        answered: Answered,
+    ) -> None:
+        """Carry out `room.unsubscribe`. `end` ends the subscription and says whether there was one."""
+
+        def begin(over: Callable[[], None]) -> None:
+            def done(outcome: Decision | BaseException) -> None:
+                try:
+                    self._answer(row, answered, outcome.reply if isinstance(outcome, Decision) else outcome)
+                finally:
+                    over()
+
+            if end():
+                done(Decision({}))
+            else:
+                self._store.read(Job(params, principal, done))
+
+        # In order with the subscription before it, which may still be reading, and with what was sent before it.
+        ordering.run(begin, writes=True, alone=True)
+
     def follow(self, subscription: Subscription, principal: Principal, is_open: Callable[[], bool]) -> None:
         """Take up a subscription that was held, with the rights of this principal."""
 

@@ -106,8 +106,7 @@ class Helpdesk:
                 raise Refusal("forbidden", "A guest has its conversation already.")
             return await self._verified_start(params)
         if isinstance(params, visitors.Identify):
-            if principal.is_guest and params.conversation != principal.conversation:
-                raise Refusal("not_found")  # whatever the token: somebody else's conversation is nobody's
+            await ask(self._store.read, params, principal)  # may they at all? Whatever the token says.
             vouched = await self._vouched(params.identity)
             return visitors.VerifiedIdentify(**_members(params), vouched=vouched)
         return params

@@ -5,7 +5,6 @@ GraphQL's operations are `graphql_socket.py`'s.
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 from parley.delivery.readers import Subscription
@@ -48,11 +47,10 @@ class CommandConnection(Connection):
         params = request.params
         if isinstance(params, replay.Subscribe):
             self._subscribe(request, params, principal)
-        elif isinstance(params, replay.Unsubscribe) and principal.is_guest and params.room != principal.conversation:
-            self.answered(request, Refusal("not_found"))
         elif isinstance(params, replay.Unsubscribe):
-            # In order with the subscription before it, which may still be reading, and with what was sent before it.
-            self._ordering.run(functools.partial(self._unsubscribe, request, params.room), writes=True, alone=True)
+            end, answered = functools.partial(self._unsubscribe, params.room), functools.partial(self.answered, request)
+            assert request.row is not None
+            self.node.door.unsubscribe(request.row, params, principal, self._ordering, end, answered)
         elif isinstance(params, sessions.Describe):
             self.answered(request, sessions.describe(principal, self.id, self.node.clock_ms()))
         else:
@@ -78,12 +76,11 @@ class CommandConnection(Connection):
         assert request.row is not None
         node.door.subscribe(request.row, params, self, principal, self._ordering, lambda: self.reads, answered)
 
-    def _unsubscribe(self, request: Request, room: str, over: Callable[[], None]) -> None:
+    def _unsubscribe(self, room: str) -> bool:
         subscription = self._subscriptions.pop(room, None)
         if subscription is not None:
             self.node.hub.unsubscribe(subscription)
-        self.answered(request, {})
-        over()
+        return subscription is not None
 
     def subscription_ended(self, subscription: Subscription, reason: str) -> None:
         self._subscriptions.pop(subscription.room, None)

@@ -10,7 +10,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from parley.dialects.parameters import read_params
+from parley.dialects.parameters import bad_string, read_params
 from parley.domain.beginnings import Start
 from parley.domain.principal import Principal
 from parley.service.helpdesk import Helpdesk
@@ -39,7 +39,9 @@ class Conversations:
         principal = await self._bearer(request, CONVERSATION_START)
         bodies.require_media_type(request, (bodies.JSON,))
         body = await bodies.read(request, self._request_bytes_max)
-        bodies.json_object(body)  # what is wrong with it as JSON is said as everywhere under HTTP
+        # What is wrong with it as JSON is said as everywhere under HTTP; a lone surrogate msgspec would not even read.
+        if (bad := bad_string(bodies.json_object(body))) is not None:
+            raise bad
         params = read_params("conversation.start", body)
         assert isinstance(params, Start)
         address, agent = request.scope[LIMIT_KEY], request.headers.get("user-agent")
