@@ -24,11 +24,12 @@ from parley.dialects.dialect import Ended
 from parley.domain.errors import Refusal
 from parley.transport import problems
 from parley.transport.engineio import Engine, Session
+from parley.transport.frames import frame_binary, frame_text
 from parley.transport.handshake import TurnedAway
 from parley.transport.http_protocol import HttpProtocol
 from parley.transport.polling import Polling, session_asked, unknown_session
 from parley.transport.upgrade import Accept, Refuse, UpgradeRequest, problem, upgrade_protocol
-from parley.transport.websocket import WebSocket, frame_binary, frame_text
+from parley.transport.websocket import WebSocket
 from tests.interop import jws
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
@@ -50,9 +51,6 @@ class Echo:
 
     def binary(self, data: bytes, /) -> None:
         self.ws.write(frame_binary(data))
-
-    def pong(self) -> None:
-        pass
 
     def writing_paused(self) -> None:
         self.ws.pause_reading()

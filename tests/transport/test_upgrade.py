@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from parley.transport import upgrade
+from parley.transport.frames import frame_text
 from parley.transport.upgrade import Accept, Refuse, UpgradeRequest, accept_value, problem
-from parley.transport.websocket import frame_text
 from tests.transport.wire import (
     ACCEPT,
     CLOSE,

@@ -89,9 +89,6 @@ class Recorder(Echo):
         self._note(("binary", data))
         super().binary(data)
 
-    def pong(self) -> None:
-        self._note("pong")
-
     def lost(self) -> None:
         self._note("lost")
 

@@ -25,7 +25,7 @@ class Waiting(Protocol):
 
 
 class Candidate:
-    """The `websocket.Receiver` of that WebSocket. `call_later` is a timer wheel's, with seconds from now."""
+    """The `sockets.Receiver` of that WebSocket. `call_later` is a timer wheel's, with seconds from now."""
 
     __slots__ = ("_session", "_timer", "_ws")
 
@@ -57,7 +57,6 @@ class Candidate:
         if self._ws is not None:
             self._ws.write(_PROBED)
 
-    def pong(self) -> None: ...
     def writing_paused(self) -> None: ...
     def writing_resumed(self) -> None: ...
 

@@ -23,8 +23,9 @@ from parley.transport.first_message import FirstMessage
 from parley.transport.frames import frame_text
 from parley.transport.keepalive import Keepalive
 from parley.transport.node import Node
+from parley.transport.sockets import Socket
 from parley.transport.timers import Timer
-from parley.transport.wires import Socket, Wire
+from parley.transport.wires import Wire
 
 #: Unsent bytes in the transport from which on frames wait in the outbox instead.
 CONGESTED_BYTES: Final = 65_536
@@ -40,7 +41,7 @@ _NO_LONGER_READS: Final = frozenset({4401, 4403})
 
 
 class Connection(ABC):
-    """A `websocket.Receiver`, and one of `Connections` once its bearer is known.
+    """A `sockets.Receiver`, and one of `Connections` once its bearer is known.
 
     Made with the principal that the handshake found, and its `credential`, or with none: then the first message must
     authenticate. A dialect with a greeting of its own (`Wire`) waits for that in any case.
@@ -143,7 +144,7 @@ class Connection(ABC):
         """Whether events may be handed to it now."""
         return not (self.is_closing or self.is_held or self.is_fenced or self.unsure)
 
-    # --- the socket's life (websocket.Receiver) ---
+    # --- the socket's life (sockets.Receiver) ---
 
     def opened(self, ws: Socket) -> None:
         self.ws = ws
@@ -217,10 +218,6 @@ class Connection(ABC):
             self.close(ended.code, ended.reason)
         else:
             self.not_authenticated(None, Refusal("token_missing"))
-
-    def pong(self) -> None:
-        """That it was heard of is all that matters, and the socket has noted it."""
-        return
 
     def writing_paused(self) -> None:
         self.outbox.congested = True

@@ -17,6 +17,7 @@ from parley.domain.errors import Refusal
 from parley.transport.backlog import NOOP, Backlog
 from parley.transport.candidate import Candidate
 from parley.transport.frames import frame_binary, frame_text, messages_in
+from parley.transport.sockets import Receiver
 from parley.transport.websocket import WebSocket
 
 log = logging.getLogger(__name__)
@@ -33,19 +34,11 @@ FAREWELL_S: Final = 5.0
 _PING: Final = frame_text(b"2")
 
 
-class Peer(Protocol):
-    """Who is above a session; as a `websocket.Receiver`, whose socket the session is."""
+class Peer(Receiver["Session"], Protocol):
+    """Who is above a session."""
 
-    def opened(self, session: "Session", /) -> None: ...
-    def text(self, data: bytes, /) -> None: ...
-    def binary(self, data: bytes, /) -> None: ...
-    def writing_paused(self) -> None: ...
-    def writing_resumed(self) -> None: ...
     def rewired(self) -> None:
         """`write` is another one: the session has gone over to a WebSocket."""
-
-    def drain(self) -> None: ...
-    def lost(self) -> None: ...
 
 
 class Engine:
@@ -88,7 +81,7 @@ class Engine:
 
 
 class Session:
-    """One session. A `websocket.Receiver` of the WebSocket it lives on."""
+    """One session. A `sockets.Receiver` of the WebSocket it lives on."""
 
     __slots__ = (
         "_backlog",
@@ -232,7 +225,7 @@ class Session:
             self._backlog.add(engineio.binary_record(message) if is_binary else message)
         self._backlog.answer_soon()
 
-    # --- what a WebSocket brings (websocket.Receiver) ---
+    # --- what a WebSocket brings (sockets.Receiver) ---
 
     def text(self, data: bytes) -> None:
         if data[:1] == b"4" and self._peer is not None:
@@ -243,9 +236,6 @@ class Session:
     def binary(self, data: bytes) -> None:
         if self._peer is not None:
             self._peer.binary(data)
-
-    def pong(self) -> None:
-        """RFC 6455's; Engine.IO has its own."""
 
     def writing_paused(self) -> None:
         if self._peer is not None:

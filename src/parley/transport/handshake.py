@@ -27,9 +27,10 @@ from parley.transport.node import Node
 from parley.transport.origins import Origins
 from parley.transport.polling import session_asked
 from parley.transport.problems import refused
+from parley.transport.sockets import Receiver, Socket
 from parley.transport.upgrade import Accept, HandOn, Refuse, UpgradeRequest
-from parley.transport.websocket import Receiver
-from parley.transport.wires import Socket, Wire
+from parley.transport.websocket import WebSocket
+from parley.transport.wires import Wire
 
 Respond = Callable[[Accept | Refuse | HandOn], bool]
 
@@ -71,7 +72,7 @@ class TurnedAway:
     def _nothing(self, *_: object) -> None:
         return
 
-    text = binary = pong = writing_paused = writing_resumed = drain = lost = _nothing
+    text = binary = writing_paused = writing_resumed = drain = lost = _nothing
 
 
 class Handshake:
@@ -219,7 +220,7 @@ class Handshake:
             respond(HandOn(self._handing_on.tunnel(address, request).begin))
             return
         self.require_origin(request.headers)
-        receiver: Receiver = session.candidate() or TurnedAway(4400, "bad_request")
+        receiver: Receiver[WebSocket] = session.candidate() or TurnedAway(4400, "bad_request")
         respond(Accept(receiver, None, self._request_bytes_max))
 
     def _let_in(
@@ -241,7 +242,7 @@ class Handshake:
 
     def _accept(self, respond: Respond, place: Place, presented: Presented, connection: Connection) -> None:
         self.outcomes["accepted"] += 1
-        receiver: Receiver = connection if place.engine is None else place.engine.session(connection)
+        receiver: Receiver[WebSocket] = connection if place.engine is None else place.engine.session(connection)
         respond(Accept(receiver, presented.subprotocol, self._request_bytes_max))
 
     def _refuse_credential(self, respond: Respond, place: Place, presented: Presented, bad: Refusal) -> None:

@@ -8,8 +8,8 @@ from typing import Any, Final, Protocol
 from parley.delivery.outbox import Outbox
 from parley.transport.frames import frame_ping
 from parley.transport.node import Node
+from parley.transport.sockets import Socket
 from parley.transport.timers import Timer
-from parley.transport.wires import Socket
 
 #: A silent connection is told so this often, whatever PING_INTERVAL is: pages cannot see RFC 6455 pings.
 QUIET_S: Final = 25.0

@@ -22,9 +22,10 @@ from parley.transport.first_message import refuse_token
 from parley.transport.frames import frame_binary
 from parley.transport.handshake import Place
 from parley.transport.node import Node
+from parley.transport.sockets import Socket
 from parley.transport.streams import UNSENT_HIGH_BYTES, stream_named
 from parley.transport.websocket import WebSocket
-from parley.transport.wires import Socket, Wire
+from parley.transport.wires import Wire
 
 #: Binary messages kept while the lease is being asked for; nothing more is read meanwhile.
 EARLY_MAX: Final = 64

@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 from parley.transport.problems import Refuse as Refuse
 from parley.transport.problems import header_line
 from parley.transport.problems import problem as problem
-from parley.transport.websocket import Receiver, open_websocket
+from parley.transport.sockets import Receiver
+from parley.transport.websocket import WebSocket, open_websocket
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class Accept:
 
     def __init__(
         self,
-        receiver: Receiver,
+        receiver: Receiver[WebSocket],
         subprotocol: str | None = None,
         message_bytes_max: int = 131_072,
         headers: Iterable[tuple[str, str]] = (),

@@ -1,12 +1,7 @@
 """One upgraded socket: frames in, whole messages out, and the closing handshake of RFC 6455.
 
-Knows nothing of HTTP (`upgrade`), of what messages mean (`connection`), or of timers (`timers`). picows, which
-splits the bytes into frames, is kept behind this file: nothing else imports it.
-
-How picows is held. It is used as a parser and for nothing else. It is given a transport that leads nowhere, because
-it would otherwise answer errors by itself, ahead of the messages that came before the error; and it is given one
-fixed request to pass its own handshake, because ours has been decided by then. What it finds wrong it says to its
-logger, which is therefore the socket itself: `error` below is where a broken frame arrives.
+Knows nothing of HTTP (`upgrade`), of how bytes become frames (`frame_parser`), of what messages mean (`connection`),
+or of timers (`timers`).
 """
 
 import asyncio
@@ -15,16 +10,22 @@ import logging
 import socket
 import struct
 from collections.abc import Callable
-from http import HTTPStatus
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
-from picows import WSAutoPingStrategy, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeResponseWithListener
-from picows.picows import WSProtocol  # type: ignore[attr-defined]
-
-from parley.transport.frames import frame_binary as frame_binary
+from parley.transport.frame_parser import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    Frame,
+    FrameListener,
+    FrameParser,
+    Kind,
+)
 from parley.transport.frames import frame_close, frame_pong, is_sendable, is_utf8
-from parley.transport.frames import frame_ping as frame_ping
-from parley.transport.frames import frame_text as frame_text
+from parley.transport.sockets import Receiver
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +35,8 @@ CLOSE_TIMEOUT_S = 2.0
 PONG_UNSENT_BYTES_MAX = 65_536
 # picows' buffer grows with the largest frame and never shrinks: after a frame of this size it gets a new one.
 FRAME_BYTES_KEPT_MAX = 32_768
-READ_BUFFER_BYTES = 2_048
 UNSENT_HIGH_BYTES = 262_144
 
-_TEXT, _BINARY, _CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION
-_PING, _PONG, _CLOSE = WSMsgType.PING, WSMsgType.PONG, WSMsgType.CLOSE
 # OPEN; CLOSING: our CLOSE went first, the peer's is awaited; ENDED: nothing is read any more; GONE: no descriptor.
 _OPEN, _CLOSING, _ENDED, _GONE = 0, 1, 2, 3
 _TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
@@ -55,35 +53,7 @@ def limit_unsent(transport: asyncio.Transport, high: int) -> None:
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, high)
 
 
-class Receiver(Protocol):
-    """Who gets what a socket receives. All methods are synchronous; an exception in one closes its socket with 1011."""
-
-    def opened(self, ws: "WebSocket", /) -> None:
-        """The 101 is written; from here `ws.write` may be used. Comes before everything else."""
-
-    def text(self, data: bytes, /) -> None:
-        """A whole text message, checked to be UTF-8."""
-
-    def binary(self, data: bytes, /) -> None:
-        """A whole binary message."""
-
-    def pong(self) -> None:
-        """A PONG, asked for or not."""
-
-    def writing_paused(self) -> None:
-        """More is unsent than the transport's high mark."""
-
-    def writing_resumed(self) -> None:
-        """What was unsent has gone down to a quarter of the high mark."""
-
-    def drain(self) -> None:
-        """The server stops: end this connection in your own words (`ws.close`)."""
-
-    def lost(self) -> None:
-        """The socket is over, however it ended: nothing comes any more and nothing may be written. Called once."""
-
-
-class WebSocket(WSListener):
+class WebSocket(FrameListener):
     """One upgraded socket; made by `open_websocket`.
 
     `write`             the transport's own `write`, for prebuilt frames. It raises RuntimeError on a transport that
@@ -115,7 +85,7 @@ class WebSocket(WSListener):
     def __init__(
         self,
         transport: asyncio.Transport,
-        receiver: Receiver,
+        receiver: Receiver["WebSocket"],
         message_bytes_max: int,
         *,
         members: set[Any],
@@ -123,14 +93,14 @@ class WebSocket(WSListener):
         call_at: Callable[[float, Callable[[], None]], Any],
     ) -> None:
         self._transport = transport
-        self._receiver: Receiver | None = receiver
+        self._receiver: Receiver[WebSocket] | None = receiver
         self._message_bytes_max = message_bytes_max
         self._members = members
         self._clock = clock
         self._call_at = call_at
         self._state = _OPEN
         self._parts: list[bytes] | None = None
-        self._parts_kind = _TEXT
+        self._parts_kind = TEXT
         self._parts_bytes = 0
         self._free_bytes = 0
         self._deadline: Any = None
@@ -168,14 +138,14 @@ class WebSocket(WSListener):
         parser = self._transport.get_protocol()
         if not self._transport.is_reading():
             self.last_heard_s = now_s
-        elif isinstance(parser, _Frames):
-            free = len(parser.get_buffer(-1))
+        elif isinstance(parser, FrameParser):
+            free = parser.free_bytes
             if free != self._free_bytes:
                 self._free_bytes = free
                 self.last_heard_s = now_s
         return now_s - self.last_heard_s
 
-    def hand_to(self, receiver: Receiver) -> None:
+    def hand_to(self, receiver: Receiver["WebSocket"]) -> None:
         """Let another receiver have what follows; it is not told `opened`."""
         if self._receiver is not None:
             self._receiver = receiver
@@ -228,10 +198,10 @@ class WebSocket(WSListener):
 
     # --- frames, from picows ---
 
-    def on_ws_frame(self, _: WSTransport, frame: WSFrame) -> None:
+    def on_ws_frame(self, _: object, frame: Frame) -> None:
         """One frame. The first branch is the whole path of nearly all of them."""
         if (
-            frame.msg_type is _TEXT
+            frame.msg_type is TEXT
             and frame.fin
             and self._parts is None
             and self._state == _OPEN
@@ -252,36 +222,36 @@ class WebSocket(WSListener):
             self._uncommon_frame(frame)
             self._renew_parser(frame)
 
-    def _uncommon_frame(self, frame: WSFrame) -> None:
+    def _uncommon_frame(self, frame: Frame) -> None:
         if self._state >= _ENDED:
             return None
         self.last_heard_s = self._clock()
         kind = frame.msg_type
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
             return self._fail(1002, "reserved bits without an extension")
-        if kind is _CLOSE:
+        if kind is CLOSE:
             return self._peer_closed(frame.get_payload_as_bytes())
         if self._state == _CLOSING:
             return None  # we are waiting for the peer's CLOSE alone
-        if kind is _PING:
+        if kind is PONG:
+            return None  # that it was heard of is all that matters
+        if kind is PING:
             if self._transport.get_write_buffer_size() <= PONG_UNSENT_BYTES_MAX:
                 self._send(frame_pong(frame.get_payload_as_bytes()))
             return None
         receiver = self._receiver
         assert receiver is not None
         try:
-            if kind is _PONG:
-                receiver.pong()
-            elif (kind is _CONTINUATION) != (self._parts is not None):
-                self._fail(1002, "continuation of nothing" if kind is _CONTINUATION else "a message within another")
-            elif frame.fin and kind is _BINARY:
+            if (kind is CONTINUATION) != (self._parts is not None):
+                self._fail(1002, "continuation of nothing" if kind is CONTINUATION else "a message within another")
+            elif frame.fin and kind is BINARY:
                 receiver.binary(frame.get_payload_as_bytes())
             else:
                 self._fragment(kind, frame, receiver)
         except Exception:
             self._receiver_failed()
 
-    def _fragment(self, kind: WSMsgType, frame: WSFrame, receiver: Receiver) -> None:
+    def _fragment(self, kind: Kind, frame: Frame, receiver: Receiver["WebSocket"]) -> None:
         if self._parts is None:
             self._parts, self._parts_kind, self._parts_bytes = [], kind, 0
         self._parts_bytes += frame.payload_size
@@ -292,7 +262,7 @@ class WebSocket(WSListener):
         if not frame.fin:
             return None
         data, self._parts = b"".join(self._parts), None
-        if self._parts_kind is _BINARY:
+        if self._parts_kind is BINARY:
             receiver.binary(data)
         elif data.isascii() or is_utf8(data):
             receiver.text(data)
@@ -362,7 +332,7 @@ class WebSocket(WSListener):
             except Exception:
                 log.exception("a connection failed while it was let go")
 
-    # --- from the transport, by way of the protocols below ---
+    # --- from the transport, by way of its protocol ---
 
     def eof_received(self) -> None:
         """The peer sends no more: the transport flushes what is unsent and closes, or is reset at the deadline."""
@@ -394,80 +364,19 @@ class WebSocket(WSListener):
             except Exception:
                 self._receiver_failed()
 
-    # --- towards picows ---
+    # --- its parser ---
 
-    def _renew_parser(self, frame: WSFrame) -> None:
+    def _renew_parser(self, frame: Frame) -> None:
         """Give back the buffer of a large frame, unless the next frame has begun behind it."""
         if frame.payload_size > FRAME_BYTES_KEPT_MAX and frame.last_in_buffer and not frame.tail_size:
             transport = self._transport
             if self._state < _ENDED and not transport.is_closing():
-                transport.set_protocol(cast("asyncio.BaseProtocol", _Frames(self)))
+                transport.set_protocol(FrameParser(self, self._message_bytes_max))
 
-    def isEnabledFor(self, _level: int) -> bool:
-        return False
-
-    def info(self, *_: object) -> None:
-        """What picows says of connections it thinks it opened and closed."""
-
-    debug = log = warning = info
-
-    def error(self, _message: str, args: tuple[int, str]) -> None:
-        """A frame that breaks RFC 6455 or is over the limit.
-
-        picows looks one frame ahead: the frame before the broken one is handed over only after this returns. So we
-        stop reading, and fail once that has been dealt with.
-        """
-        code, reason = int(args[0]), args[1]
+    def broken(self, code: int, reason: str) -> None:
+        # The frame before it comes only after this returns: stop reading, and fail once that has been dealt with.
         self._transport.pause_reading()
-        asyncio.get_running_loop().call_soon(self._fail, code, "message too big" if code == 1009 else reason)
-
-    def exception(self, message: str, *_: object) -> None:
-        """A fault of picows itself, or of this file."""
-        log.exception("picows: %s", message)
-        self._transport.pause_reading()
-        asyncio.get_running_loop().call_soon(self._fail, 1011, "internal")
-
-
-class _Frames(WSProtocol):  # type: ignore[misc]
-    """picows' parser as a protocol for the real transport."""
-
-    __slots__ = ()
-
-    def __init__(self, ws: WebSocket) -> None:
-        super().__init__(
-            None,
-            None,
-            False,  # server side: demand masks
-            lambda request: _pass_handshake(request, ws),
-            ws,  # as its logger
-            True,
-            None,  # no handshake timeout
-            False,  # no pings of its own: `connection` sends them
-            1,
-            1,
-            WSAutoPingStrategy.PING_WHEN_IDLE,
-            False,  # PONGs are ours
-            ws._message_bytes_max,
-            None,
-            READ_BUFFER_BYTES,
-        )
-        super().connection_made(_NOWHERE)
-        self.data_received(b"GET / HTTP/1.1\r\n\r\n")
-
-    def data_received(self, data: bytes) -> None:
-        """Only what fits the buffer at hand. It must have this name: uvloop holds on to the `data_received` of the
-        protocol before, and all that hangs on it, where the next one has none.
-        """
-        size = len(data)
-        self.get_buffer(-1)[:size] = data
-        self.buffer_updated(size)
-
-    def connection_lost(self, _exc: Exception | None) -> None:
-        self.listener.connection_lost()
-
-    def eof_received(self) -> bool:
-        self.listener.eof_received()
-        return False  # the transport closes itself
+        asyncio.get_running_loop().call_soon(self._fail, code, reason)
 
 
 class _Deaf(asyncio.Protocol):
@@ -485,60 +394,9 @@ class _Deaf(asyncio.Protocol):
         self.ws.connection_lost()
 
 
-class _Nowhere:
-    """The transport and the socket that picows believes to have."""
-
-    def get_extra_info(self, name: str) -> Any:
-        return self if name in ("socket", "ssl_object") else None  # "TLS": it never calls send(2) itself then
-
-    def fileno(self) -> int:
-        return -1
-
-    def setsockopt(self, *_: object) -> None:
-        pass
-
-    def getsockopt(self, *_: object) -> int:
-        return 0
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def write(self, _data: object) -> None:
-        pass
-
-    close = abort = writelines = setsockopt
-
-
-class _Switching:
-    """The 101 that picows believes to send."""
-
-    status = HTTPStatus.SWITCHING_PROTOCOLS
-
-    def __init__(self) -> None:
-        self.headers: dict[str, str] = {}
-
-    def to_bytes(self) -> bytearray:
-        return bytearray()
-
-
-_NOWHERE = _Nowhere()
-_SWITCHING = _Switching()
-_HEADERS = {
-    "upgrade": "websocket",
-    "connection": "upgrade",
-    "sec-websocket-version": "13",
-    "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
-}
-
-
-def _pass_handshake(request: Any, ws: WebSocket) -> WSUpgradeResponseWithListener:
-    request.headers = _HEADERS
-    return WSUpgradeResponseWithListener(cast("Any", _SWITCHING), ws)
-
-
 def open_websocket(
     transport: asyncio.Transport,
-    receiver: Receiver,
+    receiver: Receiver["WebSocket"],
     message_bytes_max: int,
     *,
     members: set[Any],
@@ -554,7 +412,7 @@ def open_websocket(
     ws = WebSocket(transport, receiver, message_bytes_max, members=members, clock=clock, call_at=call_at)
     members.add(ws)
     transport.set_write_buffer_limits(high=UNSENT_HIGH_BYTES)
-    transport.set_protocol(cast("asyncio.BaseProtocol", _Frames(ws)))
+    transport.set_protocol(FrameParser(ws, message_bytes_max))
     transport.resume_reading()  # it waited for the decision, perhaps
     try:
         receiver.opened(ws)

@@ -1,6 +1,6 @@
 """How each dialect is spoken on a socket: its codec, its frames, how its first message signs in, who keeps it alive.
 
-One row for a dialect, and the face of a socket, whichever transport is under it. Decides nothing about a connection.
+One row for a dialect. Decides nothing about a connection.
 """
 
 from collections.abc import Callable, Collection
@@ -12,32 +12,6 @@ from parley.dialects.dialect import Dialect, Telling
 from parley.domain.events import Event, Signal
 from parley.tokens.bearer import Credential
 from parley.transport.frames import frame_text
-
-
-class Socket(Protocol):
-    """What a connection stands on: a `WebSocket`, or a session of Engine.IO."""
-
-    write: Callable[[bytes], None]
-    """Hands frames over. May raise once the socket has gone."""
-
-    @property
-    def is_polled(self) -> bool:
-        """Whether nothing leaves before the client asks: then `writing_paused` means no more than "not asked now"."""
-
-    @property
-    def unsent_bytes(self) -> int: ...
-    @property
-    def unpolled_bytes(self) -> int:
-        """What was handed over and not asked for yet, where it is polled."""
-
-    @property
-    def last_heard_s(self) -> float: ...
-    def silent_s(self, now_s: float) -> float: ...
-    def set_unsent_high_bytes(self, high: int) -> None: ...
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
-    def close(self, code: int, reason: str = "") -> None: ...
-    def abort(self) -> None: ...
 
 
 class FramedEncoder:
