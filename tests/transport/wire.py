@@ -53,6 +53,13 @@ def closing(code: int, reason: bytes = b"") -> bytes:
     return masked(CLOSE, code.to_bytes(2, "big") + reason)
 
 
+def text(data: str | bytes) -> bytes:
+    return masked(TEXT, data if isinstance(data, bytes) else data.encode())
+
+
+HELLO, HELLO_BACK = text("hello"), (TEXT, b"hello")
+
+
 def request_head(path: str = "/echo", *extra: str, method: str = "GET", without: Iterable[str] = ()) -> bytes:
     """An upgrade request; `extra` are header lines, `without` names of the usual ones to leave out."""
     usual = {
