@@ -275,12 +275,12 @@ class TestTickets:
         ticket = ticket_of(at_home, ada.access)
         ask(at_home, "POST", "/auth/logout", [bearer(ada.access)], b"")
         with socket(at_home, f"?ticket={ticket}") as refused:
-            assert closed(refused) == (4401, "token_revoked")
+            assert closed(refused) == (4401, "ticket_invalid")
         ben = Person(at_home, "ben")
         ticket = ticket_of(at_home, ben.access)
         revoke(at_home, ben.access, ben.access)
         with socket(at_home, f"?ticket={ticket}") as refused:
-            assert closed(refused) == (4401, "token_revoked")
+            assert closed(refused) == (4401, "ticket_invalid")
 
     def test_it_is_as_narrow_as_its_token(self, at_home: ServerProcess) -> None:
         narrowed = at_home.token("zoe", grants={"room:lobby": ["read"]})

@@ -177,7 +177,9 @@ class TestRefusals:
     async def test_a_carrier_that_is_off_is_refused_by_name(self, server: ServerProcess, legacy: ServerProcess) -> None:
         token = server.token("ada")
         assert await refused_by_http(server, path=f"/ws?token={token}") == (401, "carrier_disabled")
-        assert await refused_by_http(server, f"token: {token}") == (401, "carrier_disabled")
+        status, _, problem = await ask(server, f"token: {token}")
+        assert (status, problem["code"], problem["carrier"]) == (401, "carrier_disabled", "token_header")
+        assert "`token_header`" in problem["detail"]
         offered = f"Sec-WebSocket-Protocol: parley.v1, bearer.{token}"
         assert await refused_by_http(legacy, offered) == (401, "carrier_disabled")
 
@@ -200,7 +202,7 @@ class TestRefusals:
     async def test_an_unknown_path_is_not_found(self, server: ServerProcess) -> None:
         assert await refused_by_http(server, path="/wss") == (404, "not_found")
 
-    @pytest.mark.parametrize("origin", [FOREIGN, "null", "http://127.0.0.1:1"])
+    @pytest.mark.parametrize("origin", [FOREIGN, "null", "http://127.0.0.1:1", ""])
     async def test_a_foreign_origin_is_denied_by_name(self, server: ServerProcess, origin: str) -> None:
         status, _, problem = await ask(server, f"Origin: {origin}", f"Authorization: Bearer {server.token('ada')}")
         assert (status, problem["code"]) == (403, "origin_denied")

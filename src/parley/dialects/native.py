@@ -56,7 +56,7 @@ _envelope: Final = msgspec.json.Decoder(_Envelope)
 _array: Final = msgspec.json.Decoder(list[Raw])
 # As parameters: no NUL, no lone surrogate, no number beyond what every reader can hold. Escapes are looked at below.
 _ID = re.compile(rb'"|-?[0-9]{1,16}\Z|null\Z')
-_NULL: Final = b"null"
+NULL_ID: Final = b"null"
 
 
 class Native:
@@ -117,11 +117,11 @@ class Native:
             request_id = bytes(envelope.id)
             if _ID.match(request_id) is None or not _is_plain(request_id):
                 wrong_id = Refusal("invalid_request", "An `id` is a string, an integer or null.")
-                return Request(None, None, wrong_id, id=_NULL, batch=batch)
+                return Request(None, None, wrong_id, id=NULL_ID, batch=batch)
         method = envelope.method
         if envelope.jsonrpc != "2.0":
             wrong_version = Refusal("invalid_request", '`jsonrpc` is "2.0".')
-            return Request(None, None, wrong_version, id=request_id or _NULL, batch=batch, method=method)
+            return Request(None, None, wrong_version, id=request_id or NULL_ID, batch=batch, method=method)
         row = COMMANDS.get(method)
         if row is None:
             return Request(None, None, Refusal("unknown_command"), id=request_id, batch=batch, method=method)
@@ -148,7 +148,7 @@ class Native:
         found = value.get("id")
         usable = isinstance(found, str | int) and not isinstance(found, bool)
         usable = usable and _ID.match(json.dumps(found).encode()) is not None and _is_plain(json.dumps(found).encode())
-        request_id = json.dumps(found).encode() if usable else _NULL
+        request_id = json.dumps(found).encode() if usable else NULL_ID
         method = value.get("method")
         if not isinstance(method, str) or value.get("jsonrpc") != "2.0" or not (usable or found is None):
             return Request(None, None, refusal, id=request_id, batch=batch)
@@ -162,7 +162,7 @@ class Native:
 def _is_plain(request_id: bytes) -> bool:
     """Whether an `id` can be given back to any reader."""
     if request_id[:1] != b'"':
-        return request_id == _NULL or abs(int(request_id)) <= 2**53
+        return request_id == NULL_ID or abs(int(request_id)) <= 2**53
     return b"\\u" not in request_id or bad_string(json.loads(request_id)) is None
 
 
@@ -175,7 +175,7 @@ def _answer(request: Request, answer: bytes) -> bytes | None:
 
 
 def _unanswerable(refusal: Refusal, batch: _Batch | None = None) -> Request:
-    return Request(None, None, refusal, id=_NULL, batch=batch)
+    return Request(None, None, refusal, id=NULL_ID, batch=batch)
 
 
 def _members(data: bytes) -> Sequence[Raw | bytes] | None:

@@ -30,7 +30,10 @@ Claims = TypeVar("Claims", AccessClaims, IdentityClaims)
 def refusal_of(refused: TokenRefused) -> Refusal:
     """A token's refusal in the words of the domain. Says what the token claims of itself, never the token."""
     facts = {name: value for name, value in refused.facts.items() if name in ("claim", "carrier", "off_by_s")}
-    refusal = Refusal(refused.code, refused.meaning, **facts)
+    told = refused.meaning
+    if refused.code == "carrier_disabled":
+        told = f"This server does not accept a credential by the carrier `{refused.carrier}`."
+    refusal = Refusal(refused.code, told, **facts)
     refusal.__cause__ = refused  # for the operator: it knows the key and the issuer too
     return refusal
 
@@ -155,7 +158,17 @@ class Admission:
         self._store.read(Job(resolve, principal, resolved))
 
     def redeem(self, ticket: str, done: Admitted, *, stream: str | None = None) -> None:
-        """As `admit`, for the bearer of the token that minted the ticket, which is used up."""
+        """As `admit`, for the bearer of the token that minted the ticket, which is used up.
+
+        A ticket dies with its token: whatever is wrong with that is said of the ticket, `ticket_invalid`.
+        """
+
+        def admitted(outcome: Principal | BaseException) -> None:
+            if isinstance(outcome, Refusal) and outcome.status == 401:
+                dead = Refusal("ticket_invalid")
+                dead.__cause__ = outcome.__cause__
+                outcome = dead
+            done(outcome)
 
         def redeemed(claims: AccessClaims | Refusal) -> None:
             if isinstance(claims, Refusal):
@@ -164,9 +177,9 @@ class Admission:
             try:
                 self._verifier.require_usable(claims, self._clock_s())
             except TokenRefused as refused:
-                done(refusal_of(refused))
+                admitted(refusal_of(refused))
             else:
-                self.admit(claims, done)
+                self.admit(claims, admitted)
 
         self._tickets.redeem(ticket, redeemed, stream=stream)
 

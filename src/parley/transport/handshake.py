@@ -165,7 +165,8 @@ class Handshake:
 
     def require_origin(self, headers: Iterable[tuple[str, str]]) -> None:
         """Raises: Refusal (`origin_denied`) for an origin that may not call."""
-        origin = ", ".join(value for name, value in headers if name == "origin") or None
+        values = [value for name, value in headers if name == "origin"]
+        origin = ", ".join(values) if values else None  # an empty one is there, and is nobody's
         if not self._origins.admits(origin):
             raise self._origins.denied(origin)
 

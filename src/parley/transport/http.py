@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from parley.dialects import dialect
-from parley.dialects.native import Native
+from parley.dialects.native import NULL_ID, Native
 from parley.domain import sessions
 from parley.domain.errors import Refusal
 from parley.domain.principal import Principal
@@ -149,6 +149,8 @@ class Handlers:
                 over.set_result(None)
 
         for request in requests:
+            if request.refusal is not None and request.refusal.code == "invalid_request" and request.id is not None:
+                request.id = NULL_ID  # CONTRACT: here it is null, whatever came; on a socket it finds who waits
             self._begin(request, principal, ordering, functools.partial(answered, request))
         await over
         return said[0] if said else None

@@ -42,8 +42,8 @@ def session_asked(query: str, transport: str) -> str | None:
 class Polling:
     """The ASGI application of one path. Refusals are raised, for the application around it to say.
 
-    `admit` is asked for each new session; `check` sees the headers of every other request, and may refuse it. Where
-    there are other nodes, `handing_on` brings theirs to them.
+    `admit` is asked for each new session; `check` sees the headers of every other request, its preflight too, and may
+    refuse it. Where there are other nodes, `handing_on` brings theirs to them.
     """
 
     def __init__(
@@ -59,13 +59,17 @@ class Polling:
         method = request.method
         if method not in _METHODS:
             raise Refusal("invalid_request", "Engine.IO has GET and POST.")
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        if self._check is not None and method != "GET":
+            self._check(headers)
         if method == "OPTIONS":
             await Response(status_code=204, headers={"Allow": "GET, POST, OPTIONS"})(scope, receive, send)
             return
         sid = session_asked(scope["query_string"].decode("latin-1"), "polling")
+        if self._check is not None and method == "GET" and sid is not None:
+            self._check(headers)
         session = self._engine.find(sid) if sid is not None else None
         if session is None and sid is not None and self._handing_on is not None:
-            headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
             address = self._handing_on.elsewhere(sid, headers)
             if address is not None:
                 body = await bodies.read(request, self._engine.payload_bytes_max) if method == "POST" else b""
@@ -73,8 +77,6 @@ class Polling:
                 return
         if (sid is None and method == "POST") or (sid is not None and session is None):
             raise unknown_session()
-        if session is not None and self._check is not None:
-            self._check([(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]])
         if session is None:
             session = self._engine.session(await self._admit(request))
             await _said(session.open_polling())(scope, receive, send)
