@@ -257,7 +257,11 @@ class TestRpc:
             (b"[]", -32600, {"code": "invalid_request", "status": 400}),
             (b"1", -32600, {"code": "invalid_request", "status": 400}),
             (b'{"jsonrpc":"2.0","id":1}', -32600, {"code": "invalid_request", "status": 400}),
-            (b'{"jsonrpc":"1.0","id":1,"method":"session.describe"}', -32600, {"code": "invalid_request", "status": 400}),
+            (
+                b'{"jsonrpc":"1.0","id":1,"method":"session.describe"}',
+                -32600,
+                {"code": "invalid_request", "status": 400},
+            ),
             (
                 json.dumps([command("session.describe")] * 101).encode(),
                 -32600,

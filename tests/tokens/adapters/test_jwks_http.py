@@ -67,9 +67,9 @@ async def test_an_unknown_kid_asks_at_most_once_a_minute(
 ) -> None:
     await source.refresh()
     publish(elsewhere, KEY, OTHER_KEY)
-    assert OTHER_KEY.kid not in await source.refresh(OTHER_KEY.kid), "it was asked a moment ago"
-    clock.now_s += 60
-    assert OTHER_KEY.kid in await source.refresh(OTHER_KEY.kid)
+    assert OTHER_KEY.kid in await source.refresh(OTHER_KEY.kid), "the fetch of a moment ago was for no `kid`"
+    publish(elsewhere, KEY)
+    assert OTHER_KEY.kid in await source.refresh("made-up"), "the set at hand"
     assert len(elsewhere.asked) == 2
     clock.now_s += 60
     await source.refresh(OTHER_KEY.kid)
@@ -144,16 +144,13 @@ async def test_a_verifier_without_keys_gets_its_own_from_the_source(source: Jwks
 
 
 async def test_a_rotated_key_of_a_trusted_issuer_is_fetched_when_a_token_names_it(
-    source: JwksSource, elsewhere: Elsewhere, clock: Clock
+    source: JwksSource, elsewhere: Elsewhere
 ) -> None:
     trusted = TrustedIssuer("site", "https://id.example.org", "parley", keys=await source.refresh())
     verifier = Verifier(KeySet(), trusted_issuers=[trusted])
     sources = {trusted.issuer: source}
     assert (await verify_fetching(verifier, token(KEY, trusted.issuer), NOW, sources)).sub == "site:ada"
     publish(elsewhere, OTHER_KEY)
-    with pytest.raises(TokenRefused, match="token_unknown_key"):
-        await verify_fetching(verifier, token(OTHER_KEY, trusted.issuer), NOW, sources)
-    clock.now_s += 60
     assert (await verify_fetching(verifier, token(OTHER_KEY, trusted.issuer), NOW, sources)).sub == "site:ada"
     with pytest.raises(TokenRefused, match="token_unknown_key"):
         await verify_fetching(verifier, token(KEY, trusted.issuer), NOW, sources)

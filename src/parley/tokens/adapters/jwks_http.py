@@ -1,4 +1,4 @@
-"""A JWK set that lives at a URL: fetched when it is needed, at most once a minute, and kept while its server is away.
+"""A JWK set that lives at a URL: fetched when it is needed, seldom, and kept while its server is away.
 
 Verifies nothing by itself: `keys()` goes into a `Verifier` or a `TrustedIssuer`, and `verify_fetching` keeps it there.
 The rules of the request itself are those of `outgoing`.
@@ -25,7 +25,9 @@ from parley.tokens.jws import parse_json_object, parse_jws
 from parley.tokens.keys import KeySet, KeyUnusable
 from parley.tokens.verifier import Verifier
 
-# Between two requests, whatever they came to: nobody may make us ask more often by sending made-up `kid`s.
+# Between two requests for a set that is too old, and between two for a `kid` that is not known, whatever they came to:
+# nobody may make us ask more often by sending made-up `kid`s. Each has its own minute: a key that is new right after
+# the set was fetched, at our start say, is not refused for the rest of it.
 RETRY_S: Final = 60.0
 # A key that its issuer withdrew stops verifying after this, when nothing asks earlier.
 MAX_AGE_S: Final = 600.0
@@ -68,6 +70,7 @@ class JwksSource:
         self._clock_s = clock_s
         self._keys = KeySet()
         self._asked_s: float | None = None
+        self._asked_for_kid_s: float | None = None
         self._fetched_s: float | None = None
         self._fetching: asyncio.Task[None] | None = None
 
@@ -79,13 +82,13 @@ class JwksSource:
     def is_due(self) -> bool:
         """Whether `refresh()` would ask now: the set is too old or not there, and the last request a minute ago."""
         is_old = self._fetched_s is None or self._clock_s() - self._fetched_s >= self._max_age_s
-        return is_old and self._may_ask
+        return is_old and self._is_past(self._asked_s)
 
     async def refresh(self, unknown_kid: str | None = None) -> KeySet:
         """Fetch the set anew if it is time, and return the one that counts now. Never raises for a server that is away.
 
-        With `unknown_kid`, which a token names and the set lacks, it is time however young the set is; asking again
-        within a minute gives the set at hand. Callers at the same moment share one request.
+        With `unknown_kid`, which a token names and the set lacks, it is time however young the set is; asking again for
+        one within a minute gives the set at hand. Callers at the same moment share one request.
         """
         fetching = self.begin(unknown_kid)
         if fetching is not None:
@@ -97,8 +100,11 @@ class JwksSource:
         """Begin what `refresh` waits for: the request that is under way now, or None if it is not time."""
         if self._fetching is None:
             is_wanted = unknown_kid is not None and unknown_kid not in self._keys
-            if (is_wanted and self._may_ask) or self.is_due:
+            is_due = self.is_due
+            if is_due or (is_wanted and self._is_past(self._asked_for_kid_s)):
                 self._asked_s = self._clock_s()
+                if not is_due:
+                    self._asked_for_kid_s = self._asked_s
                 self._fetching = asyncio.create_task(self._fetch())
                 self._fetching.add_done_callback(self._fetched)
         return self._fetching
@@ -108,9 +114,8 @@ class JwksSource:
         """Whether any request has given a set yet."""
         return self._fetched_s is not None
 
-    @property
-    def _may_ask(self) -> bool:
-        return self._asked_s is None or self._clock_s() - self._asked_s >= self._retry_s
+    def _is_past(self, asked_s: float | None) -> bool:
+        return asked_s is None or self._clock_s() - asked_s >= self._retry_s
 
     def _fetched(self, _task: asyncio.Task[None]) -> None:
         self._fetching = None
