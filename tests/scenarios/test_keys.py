@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -9,13 +10,15 @@ from pathlib import Path
 
 import httpx2
 import jwt
+import psycopg
 import pytest
 
 import parley.server.node
 from parley.store import keyring
 from tests.beside import parley as parley_beside
+from tests.cluster import cluster
 from tests.here import DOORS, HereServer, serving, until
-from tests.serving import ServerProcess, native
+from tests.serving import PATIENCE_S, ServerProcess, native
 
 pytestmark = pytest.mark.anyio
 
@@ -133,3 +136,39 @@ async def test_the_command_beside_a_server_changes_what_it_signs_with_and_signs_
             async with native(server, first) as again:
                 assert (await again.call("session.describe"))["name"] == "Ada"
         assert server.stop() == 0
+
+
+async def test_while_nodes_rotate_none_refuses_what_another_signed_and_none_is_unready(tmp_path: Path) -> None:
+    def keyrings() -> set[str]:
+        with psycopg.connect(made.postgres.url) as connection:
+            return {keyring for (keyring,) in connection.execute("SELECT keyring FROM nodes")}
+
+    async with (
+        cluster(tmp_path / "nodes", random.Random(0), count=2) as (made, _),
+        httpx2.AsyncClient(trust_env=False) as http,
+    ):
+        one, two = made.nodes
+        async with asyncio.timeout(PATIENCE_S):
+            while len(before := await asyncio.to_thread(keyrings)) != 1:
+                pass
+        signed_in = (await http.post(f"{one.url}/conversations", json={"message": "hello"})).json()
+        rotating = asyncio.create_task(asyncio.to_thread(parley_beside, one, "key", "rotate", "--now"))
+        signs_with: dict[str, str] = {}
+        has_told = False
+        async with asyncio.timeout(2 * PATIENCE_S):
+            while not (rotating.done() and {rotating.result().split("\t")[0]} == set(signs_with.values()) and has_told):
+                for signer, other in ((one, two), (two, one)):
+                    answer = await http.post(
+                        f"{signer.url}/auth/refresh", json={"refresh_token": signed_in["refresh_token"]}
+                    )
+                    signed_in = answer.json()
+                    signs_with[signer.url] = kid_of(signed_in["access_token"])
+                    answer = await http.post(
+                        f"{other.url}/rpc",
+                        json={"jsonrpc": "2.0", "id": 1, "method": "session.describe"},
+                        headers={"Authorization": f"Bearer {signed_in['access_token']}"},
+                    )
+                    assert answer.json().get("result"), answer.text
+                    assert (ready := await http.get(f"{other.url}/readyz")).status_code == 200, ready.text
+                told = await asyncio.to_thread(keyrings)
+                has_told = len(told) == 1 and told != before

@@ -1,10 +1,13 @@
 """`parley serve --workers N`: several processes on one port, each started anew when it dies, all drained together."""
 
 import asyncio
+import http.client
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -12,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from parley.store import keyring
 from tests.here import until
 from tests.servers import ValkeyServer
 from tests.serving import ROOT, NativeClient, ServerProcess, native
@@ -98,6 +102,41 @@ async def test_all_serve_one_that_dies_is_replaced_and_sigterm_drains_all_of_the
         assert await asyncio.to_thread(server.stop, patience_s=10) == 0, server.log
         assert await client.closed() == (1012, "restarting")
         assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def line_to_each(server: Workers) -> list[http.client.HTTPConnection]:
+    """A connection that stays, to each worker."""
+    found: dict[int, http.client.HTTPConnection] = {}
+    while len(found) < 2:
+        line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+        published(line)
+        found.setdefault(holder(line.sock.getsockname()[1], server.pids), line)
+    return list(found.values())
+
+
+def published(line: http.client.HTTPConnection) -> list[str]:
+    """The keys that a worker publishes, the one that signs first."""
+    line.request("GET", "/.well-known/jwks.json")
+    return [key["kid"] for key in json.load(line.getresponse())["keys"]]
+
+
+async def test_a_hangup_has_every_worker_read_the_keys(server: Workers) -> None:
+    lines = await asyncio.to_thread(line_to_each, server)
+    directory, now_ms = server.data / "keys", time.time_ns() // 1_000_000
+    made = keyring.rotate(directory, "ES256", now_ms=now_ms, signs_from_ms=now_ms + 600_000)
+    await until(lambda: all(made.kid in published(line) for line in lines))
+    assert all(made.kid != published(line)[0] for line in lines)
+
+    # Changed so that no look finds it, only who reads: neither its size nor its time is another.
+    file, mark = directory / f"signing-{made.kid}.json", keyring.mark_of(directory)
+    before, text = file.stat(), file.read_text()
+    with file.open("r+") as written:
+        written.write(text.replace(str(now_ms + 600_000), str(now_ms)))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert keyring.mark_of(directory) == mark
+    assert server.process is not None
+    server.process.send_signal(signal.SIGHUP)
+    await until(lambda: all(made.kid == published(line)[0] for line in lines))
 
 
 async def test_workers_do_not_outlive_their_parent(server: Workers) -> None:
