@@ -43,6 +43,15 @@ def test_a_rotation_is_the_stores_from_the_node_on_that_saw_it(stage: Stage) -> 
     assert beat(stage, "a", "rotated").has_the_keys
 
 
+def test_who_had_other_keys_before_does_not_make_its_next_ones_the_stores(stage: Stage) -> None:
+    beat(stage, "a")
+    assert not beat(stage, "c", "others").has_the_keys
+    stage.clock.forward(s=1)
+    assert not beat(stage, "c", "half a copy", changed=True).has_the_keys
+    assert beat(stage, "a").has_the_keys
+    assert beat(stage, "c", changed=True).has_the_keys
+
+
 def test_what_the_first_one_vouched_for_outlives_it(stage: Stage) -> None:
     beat(stage, "a")
     stage.clock.forward(s=1)

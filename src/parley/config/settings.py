@@ -179,7 +179,9 @@ class Limits(Group):
     login_failures: Whole = setting(
         10, "Failed sign-ins for one account from one address in 10 minutes; five times that for the address."
     )
-    links_per_hour: Rate = setting(3, "Emailed links for one address and conversation in an hour.")
+    links_per_hour: Rate = setting(
+        3, "Emailed links for one address and conversation in an hour; nothing is emailed yet."
+    )
     ping_interval: OffSeconds = setting(25, "Seconds between two WebSocket pings.")
     ping_timeout: OffSeconds = setting(20, "Seconds of silence after an unanswered ping until a peer counts as dead.")
     connection_lifetime: OffSeconds = setting(86_400, "Seconds until a connection is closed with 1012 `lifetime`.")

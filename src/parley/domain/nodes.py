@@ -2,8 +2,8 @@
 
 Nothing here is on the wire. Whether a node counts as gone is judged by `service/nodes.py`, on a clock of its own.
 
-The store's keys are those of the node that first came up, until a running node says that its own have changed; whoever
-has others says so of itself.
+The store's keys are those of the node that first came up, until a running node that has them says that its own have
+changed; whoever has others says so of itself.
 """
 
 from collections.abc import Sequence
@@ -54,7 +54,9 @@ def beat(tx: Transaction, p: Beat, who: Acting) -> Decision:
     vouched = mine.vouched_at_ms if mine is not None and mine.keyring == p.keyring else 0
     said = [row for row in others if row.vouched_at_ms and who.now_ms - row.seen_at_ms < SILENT_MS]
     latest = max(said, key=lambda row: (row.vouched_at_ms, row.id), default=None)
-    if p.changed or (latest is None and not vouched):
+    # Who had other keys before does not make what it has now the store's: half a copy would take out all the others.
+    rotated = p.changed and mine is not None and mine.vouched_at_ms > 0
+    if rotated or (latest is None and not vouched):
         vouched = who.now_ms
     elif latest is not None and latest.keyring == p.keyring:
         vouched = latest.vouched_at_ms
