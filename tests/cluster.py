@@ -17,13 +17,17 @@ from parley.store import upgrade_database
 from tests.servers import PostgresServer, ValkeyServer
 from tests.serving import ServerProcess
 
+#: How often a balancer looks at a node, and how long it waits for its answer.
+LOOK_S = 1.0
+
 
 class Balancer:
-    """A TCP proxy: each line goes to a node by chance, and to another where that one refuses."""
+    """A TCP proxy: each line goes to a node by chance, and to another where that one refuses, or was not heard of."""
 
     def __init__(self, nodes: list[ServerProcess], chance: random.Random) -> None:
         self._nodes = nodes
         self._chance = chance
+        self._mute: set[int] = set()
         self._lines: set[asyncio.Task[None]] = set()
         self.port = 0
 
@@ -37,7 +41,7 @@ class Balancer:
         self._lines.add(task)
         task.add_done_callback(self._lines.discard)
         try:
-            for node in self._chance.sample(self._nodes, len(self._nodes)):
+            for node in sorted(self._chance.sample(self._nodes, len(self._nodes)), key=self._is_mute):
                 with contextlib.suppress(OSError):
                     upstream = await asyncio.open_connection("127.0.0.1", node.port)
                     ways = (_pour(reader, upstream[1]), _pour(upstream[0], writer))
@@ -54,9 +58,30 @@ class Balancer:
         finally:
             writer.transport.abort()
 
-    async def stop(self) -> None:
+    def _is_mute(self, node: ServerProcess) -> bool:
+        return node.port in self._mute
+
+    async def look(self, node: ServerProcess) -> None:
+        """Who was stopped by the kernel still takes lines, and says nothing on them."""
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
+                    writer.write(b"GET /healthz HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+                    answered = await reader.read(1)
+                    writer.transport.abort()
+            except (OSError, TimeoutError):
+                answered = b""
+            (self._mute.discard if answered else self._mute.add)(node.port)
+            await asyncio.sleep(LOOK_S)
+
+    def cut(self) -> None:
+        """Every line there is."""
         for line in list(self._lines):
             line.cancel()
+
+    async def stop(self) -> None:
+        self.cut()
         await asyncio.gather(*self._lines, return_exceptions=True)
 
 
@@ -85,7 +110,16 @@ class Cluster:
         await asyncio.to_thread(self.nodes[number].kill)
 
     async def bring_back(self, number: int) -> None:
-        await asyncio.to_thread(self.nodes[number].start)
+        """As a supervisor does: again and again, while what it needs is away."""
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    await asyncio.to_thread(self.nodes[number].start)
+                except AssertionError:
+                    if self.postgres.process is not None:
+                        raise
+                else:
+                    return
 
     async def roll(self, number: int) -> None:
         """As a deployment does it: drained, and started anew."""
@@ -127,6 +161,7 @@ async def cluster(
     made: Cluster | None = None
     server: asyncio.Server | None = None
     balancer: Balancer | None = None
+    looking: list[asyncio.Task[None]] = []
     directory.mkdir(exist_ok=True)
     try:
         await asyncio.to_thread(postgres.start)
@@ -137,8 +172,12 @@ async def cluster(
         balancer = Balancer(made.nodes, chance)
         server = await asyncio.start_server(balancer.carry, "127.0.0.1", 0)
         balancer.port = server.sockets[0].getsockname()[1]
+        looking = [asyncio.ensure_future(balancer.look(node)) for node in made.nodes]
         yield made, balancer
     finally:
+        for task in looking:
+            task.cancel()
+        await asyncio.gather(*looking, return_exceptions=True)
         if server is not None and balancer is not None:
             server.close()
             await balancer.stop()
