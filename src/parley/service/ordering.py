@@ -103,7 +103,7 @@ class Ordering:
 
     def _advance(self) -> None:
         # What is over at once comes back here from within its own beginning: the loop below goes on with the next.
-        if self._advancing:
+        if self._advancing or not self._line:
             return
         self._advancing = True
         try:
