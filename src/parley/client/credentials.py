@@ -5,7 +5,7 @@ Tokens and passwords stay in memory and out of every `repr`. Does not touch sock
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 import httpx2
@@ -114,16 +114,18 @@ def origins(url: str) -> tuple[str, str]:
     return f"{http}://{base}", f"{ws}://{base}"
 
 
-def chosen(
-    base: str,
-    *,
-    token: str | None = None,
-    token_callback: TokenCallback | None = None,
-    username: str | None = None,
-    password: str | None = None,
-    may_be_none: bool = False,
-) -> Credentials | None:
+class Ways(TypedDict, total=False):
+    """The ways of being somebody, of which one is given: `username` goes with `password`."""
+
+    token: str | None
+    token_callback: TokenCallback | None
+    username: str | None
+    password: str | None
+
+
+def chosen(base: str, *, may_be_none: bool = False, **ways: Unpack[Ways]) -> Credentials | None:
     """The one way of being somebody that was given; None where none was, and that is enough. Raises: ValueError."""
+    token, token_callback, username = ways.get("token"), ways.get("token_callback"), ways.get("username")
     given = [token is not None, token_callback is not None, username is not None].count(True)
     if given > 1 or (given == 0 and not may_be_none):
         raise ValueError("say who you are by one of token, token_callback, and username with password")
@@ -131,4 +133,4 @@ def chosen(
         return FixedToken(token)
     if token_callback is not None:
         return CallbackToken(token_callback)
-    return None if username is None else SignIn(base, username, password or "")
+    return None if username is None else SignIn(base, username, ways.get("password") or "")

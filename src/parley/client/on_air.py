@@ -12,11 +12,11 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from parley.client.broadcasting import Broadcast
 from parley.client.connection import State
-from parley.client.credentials import TokenCallback, chosen, origins
+from parley.client.credentials import Ways, chosen, origins
 from parley.client.errors import ParleyError, Refused
 from parley.client.listening import Listening
 from parley.client.sources import Source, SourceFailed
@@ -78,21 +78,12 @@ class Shown:
             print(file=sys.stderr)  # noqa: T201
 
 
-def broadcast(
-    url: str,
-    stream: str,
-    source: Source,
-    *,
-    token: str | None = None,
-    token_callback: TokenCallback | None = None,
-    username: str | None = None,
-    password: str | None = None,
-) -> int:
+def broadcast(url: str, stream: str, source: Source, **ways: Unpack[Ways]) -> int:
     """Be on the air until the source ends or the user does; the exit status."""
 
     async def run() -> None:
         http, ws = origins(url)
-        who = chosen(http, token=token, token_callback=token_callback, username=username, password=password)
+        who = chosen(http, **ways)
         assert who is not None
         on_air = Broadcast(ws, stream, who, source, on_change=lambda: shown.tell())
         shown = Shown(lambda: _broadcast_line(on_air), lambda: _broadcast_news(on_air))
@@ -102,23 +93,12 @@ def broadcast(
     return _ended(run, source_name=stream)
 
 
-def listen(
-    url: str,
-    stream: str,
-    to: Path | None,
-    *,
-    once: bool = False,
-    token: str | None = None,
-    token_callback: TokenCallback | None = None,
-    username: str | None = None,
-    password: str | None = None,
-) -> int:
+def listen(url: str, stream: str, to: Path | None, *, once: bool = False, **ways: Unpack[Ways]) -> int:
     """Hear until the user ends it; `to` is a file, `-`, or None for ffplay. The exit status."""
 
     async def run() -> None:
         http, ws = origins(url)
-        given: dict[str, Any] = {"token": token, "token_callback": token_callback}
-        who = chosen(http, **given, username=username, password=password, may_be_none=True)
+        who = chosen(http, **ways, may_be_none=True)
         async with _written(to) as (write, gone):
             hearing = Listening(ws, stream, who, write, once=once, on_change=lambda: shown.tell())
             shown = Shown(lambda: _listening_line(hearing), lambda: _listening_news(hearing))
