@@ -23,7 +23,8 @@ from parley.dialects import socketio
 from parley.dialects.dialect import Ended
 from parley.domain.errors import Refusal
 from parley.transport import problems
-from parley.transport.engineio import Engine, Session
+from parley.transport.engine import Engine
+from parley.transport.engineio import Session
 from parley.transport.frames import frame_binary, frame_text
 from parley.transport.handshake import TurnedAway
 from parley.transport.http_protocol import HttpProtocol

@@ -25,7 +25,7 @@ from parley.tokens.bearer import (
 )
 from parley.transport.addresses import Addresses
 from parley.transport.app import AppParts, create_app
-from parley.transport.engineio import Engine
+from parley.transport.engine import Engine
 from parley.transport.graphql_socket import Sockets
 from parley.transport.handing_on import HandingOn
 from parley.transport.handshake import Handshake, Place

@@ -1,8 +1,8 @@
 """Engine.IO sessions: one life over HTTP polls, a WebSocket, or from the one to the other.
 
-Walks the table of `dialects/engineio.py`: holds what waits for a poll, pings, takes a WebSocket over. To whoever is
-above it a session is a socket like any other (`write`, `close`, …), and to its WebSocket it is the receiver. The
-requests themselves are `polling.py`'s; what messages mean is the peer's.
+Walks the table of `dialects/engineio.py`: holds what waits for a poll, takes a WebSocket over. To whoever is above it a
+session is a socket like any other (`write`, `close`, …), and to its WebSocket it is the receiver. The requests
+themselves are `polling.py`'s, the pings `heartbeat.py`'s; what messages mean is the peer's.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from parley.domain.errors import Refusal
 from parley.transport.backlog import NOOP, Backlog
 from parley.transport.candidate import Candidate
 from parley.transport.frames import frame_binary, frame_text, messages_in
+from parley.transport.heartbeat import Heartbeat, Pace
 from parley.transport.sockets import Receiver
 from parley.transport.websocket import WebSocket
 
@@ -24,10 +25,6 @@ log = logging.getLogger(__name__)
 
 #: How long a client's close waits for a poll that was sent at the same time, on another connection.
 CROSSING_S: Final = 0.05
-#: A ping that goes out this late gives its client the whole time again.
-LATE_S: Final = 0.02
-#: A timer that is this late was held up by more than a busy loop.
-PAUSED_S: Final = 1.0
 #: How long a closing session waits for the poll that takes what is left.
 FAREWELL_S: Final = 5.0
 
@@ -41,43 +38,12 @@ class Peer(Receiver["Session"], Protocol):
         """`write` is another one: the session has gone over to a WebSocket."""
 
 
-class Engine:
-    """The sessions of one path, by `sid`. `clock` and `call_at` are a timer wheel's."""
+class Host(Pace, Protocol):
+    """The engine that a session belongs to."""
 
-    def __init__(
-        self,
-        *,
-        ping_interval_s: float,
-        ping_timeout_s: float,
-        payload_bytes_max: int,
-        clock: Callable[[], float],
-        call_at: Callable[[float, Callable[[], None]], Any],
-        new_sid: Callable[[], str],
-    ) -> None:
-        self.ping_interval_s = ping_interval_s
-        self.ping_timeout_s = ping_timeout_s
-        self.payload_bytes_max = payload_bytes_max
-        self.clock = clock
-        self.call_at = call_at
-        self.new_sid = new_sid
-        self.sessions: dict[str, Session] = {}
-
-    def session(self, peer: Peer) -> "Session":
-        """A new one; `open_polling` begins it, or the WebSocket whose receiver it becomes."""
-        return Session(self, peer)
-
-    def find(self, sid: str) -> "Session | None":
-        """The session of a `sid`; what is due to it by now takes effect first."""
-        session = self.sessions.get(sid)
-        if session is not None:
-            session.look_at_time()
-        return self.sessions.get(sid)
-
-    def drain(self) -> None:
-        """The server stops: each session that is polled ends in its peer's own words. A WebSocket is told by itself."""
-        for session in list(self.sessions.values()):
-            if session.is_polled:
-                session.drain()
+    payload_bytes_max: int
+    #: Those that live, by `sid`.
+    sessions: "dict[str, Session]"
 
 
 class Session:
@@ -87,41 +53,38 @@ class Session:
         "_backlog",
         "_candidate",
         "_crossed",
-        "_deadline",
         "_engine",
+        "_farewell_timer",
         "_heard_at_s",
+        "_heartbeat",
         "_high_bytes",
-        "_is_pinged",
-        "_is_reading",
         "_peer",
         "_posting",
         "_resumed",
-        "_timer",
         "_ws",
+        "is_reading",
         "sid",
         "state",
         "write",
     )
 
-    def __init__(self, engine: Engine, peer: Peer) -> None:
+    def __init__(self, engine: Host, sid: str, peer: Peer) -> None:
         self._engine = engine
         self._peer: Peer | None = peer
-        self.sid = engine.new_sid()
+        self.sid = sid
         self.state = State.POLLING
         self.write: Callable[[bytes], None] = self._keep
         self._ws: WebSocket | None = None
         self._high_bytes: int | None = None
         self._heard_at_s = engine.clock()
-        self._is_reading = True
+        self.is_reading = True
         self._resumed: asyncio.Future[None] | None = None
         self._crossed: asyncio.Future[None] | None = None
         self._backlog = Backlog(self.writing_paused)
         self._posting = False
         self._candidate: Candidate | None = None
-        # Of pings and pongs, or of the farewell: what is due next, and when.
-        self._is_pinged = False
-        self._deadline = 0.0
-        self._timer: Any = None
+        self._heartbeat = Heartbeat(self, engine)
+        self._farewell_timer: Any = None
 
     # --- its beginning ---
 
@@ -146,7 +109,7 @@ class Session:
 
     def _begin(self) -> None:
         self._engine.sessions[self.sid] = self
-        self._ping_at(self._engine.clock() + self._engine.ping_interval_s)
+        self._heartbeat.begin()
 
     def _open_packet(self, upgrades: list[str]) -> bytes:
         engine = self._engine
@@ -192,12 +155,12 @@ class Session:
 
     def pause_reading(self) -> None:
         """Read no more: a POST is answered only once reading goes on."""
-        self._is_reading = False
+        self.is_reading = False
         if self._ws is not None:
             self._ws.pause_reading()
 
     def resume_reading(self) -> None:
-        self._is_reading = True
+        self.is_reading = True
         if self._resumed is not None:
             resumed, self._resumed = self._resumed, None
             if not resumed.done():
@@ -224,6 +187,26 @@ class Session:
         for message, is_binary in messages_in(frames):
             self._backlog.add(engineio.binary_record(message) if is_binary else message)
         self._backlog.answer_soon()
+
+    # --- its pings (heartbeat.Pinged) ---
+
+    def ping(self) -> bool:
+        if self._ws is None:
+            self._backlog.add(b"2")
+            self._backlog.answer_soon()
+            return True
+        try:
+            self._ws.write(_PING)
+        except RuntimeError:
+            return False
+        return True
+
+    def fell_silent(self) -> None:
+        self._take(Input.SILENT)
+
+    def look_at_time(self) -> None:
+        """Let take effect what is due to it by now, before its timer tells."""
+        self._heartbeat.look_at_time()
 
     # --- what a WebSocket brings (sockets.Receiver) ---
 
@@ -268,7 +251,8 @@ class Session:
             else:
                 peer.text(packet.data)
         elif packet.kind == engineio.PONG:
-            self._ponged()
+            if b"2" not in self._backlog:  # else it answers a ping that it has not got
+                self._heartbeat.ponged()
         elif packet.kind == engineio.CLOSE:
             self._take(Input.CLOSE)
         elif packet.kind not in (engineio.NOOP, engineio.MESSAGE):
@@ -327,7 +311,7 @@ class Session:
             log.exception("a connection failed and is ended")
             self._take(Input.BROKEN)
             raise
-        if not self._is_reading and self.is_open:
+        if not self.is_reading and self.is_open:
             resumed = self._resumed = asyncio.get_running_loop().create_future()
             await resumed
 
@@ -379,7 +363,7 @@ class Session:
         ws.hand_to(self)
         if self._high_bytes is not None:
             ws.set_unsent_high_bytes(self._high_bytes)
-        if not self._is_reading:
+        if not self.is_reading:
             ws.pause_reading()
         if self._peer is not None:
             self._peer.rewired()
@@ -425,25 +409,27 @@ class Session:
 
     def _farewell(self) -> None:
         self._drop_candidate()
-        self._cancel_timer()
+        self._heartbeat.stop()
         if not self._backlog:
             self._backlog.tell(NOOP)
             self._forget()
             return
-        self._deadline = self._engine.clock() + FAREWELL_S
-        self._timer = self._engine.call_at(self._deadline, self._late)
+        self._farewell_timer = self._engine.call_at(self._engine.clock() + FAREWELL_S, self._late)
         self._backlog.answer()
         self.resume_reading()
         self._lose()
 
     def _late(self) -> None:
-        self._timer = None
+        self._farewell_timer = None
         self._take(Input.LATE)
 
     def _forget(self) -> None:
         self.state = State.OVER
         self._engine.sessions.pop(self.sid, None)
-        self._cancel_timer()
+        self._heartbeat.stop()
+        if self._farewell_timer is not None:
+            self._farewell_timer.cancel()
+            self._farewell_timer = None
         self._drop_candidate()
         self._backlog.clear()
         self._backlog.tell(NOOP)
@@ -463,55 +449,6 @@ class Session:
         candidate, self._candidate = self._candidate, None
         if candidate is not None:
             candidate.drop()
-
-    # --- pings ---
-
-    def _ping_at(self, at_s: float) -> None:
-        self._cancel_timer()
-        self._is_pinged = False
-        self._deadline = at_s
-        self._timer = self._engine.call_at(at_s, self._due)
-
-    def _due(self) -> None:
-        self._timer = None
-        if not self.is_open:
-            return
-        now_s = self._engine.clock()
-        late_s = now_s - self._deadline
-        if not self._is_pinged:
-            self._is_pinged = True
-            if late_s < LATE_S:
-                now_s = self._deadline  # when it was due, so that a client that counts agrees
-            if self._ws is not None:
-                try:
-                    self._ws.write(_PING)
-                except RuntimeError:
-                    return  # it has gone, and `lost` is on its way
-            else:
-                self._backlog.add(b"2")
-                self._backlog.answer_soon()
-        elif self._is_reading and late_s < PAUSED_S:
-            self._take(Input.SILENT)
-            return
-        # Else the wait begins anew: where we do not read, nobody can say that it is silent; and a process that was
-        # paused wakes up to its timers before what came meanwhile.
-        self._deadline = now_s + self._engine.ping_timeout_s
-        self._timer = self._engine.call_at(self._deadline, self._due)
-
-    def _ponged(self) -> None:
-        if self._is_pinged and b"2" not in self._backlog:  # else it answers a ping that it has not got
-            self._ping_at(self._engine.clock() + self._engine.ping_interval_s)
-
-    def look_at_time(self) -> None:
-        """Let take effect what is due to it by now, before its timer tells."""
-        if self._is_pinged and self.is_open and self._engine.clock() >= self._deadline:
-            self._cancel_timer()
-            self._due()
-
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     def __repr__(self) -> str:
         # Never the `sid`, which is all that a request of this session needs.

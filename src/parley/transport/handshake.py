@@ -21,7 +21,7 @@ from parley.transport.addresses import Addresses
 from parley.transport.auth import LIMIT_KEY
 from parley.transport.command_socket import CommandConnection
 from parley.transport.connection import Connection
-from parley.transport.engineio import Engine
+from parley.transport.engine import Engine
 from parley.transport.handing_on import HandingOn, unknown_session
 from parley.transport.node import Node
 from parley.transport.origins import Origins

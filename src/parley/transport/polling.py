@@ -16,7 +16,8 @@ from starlette.types import Receive, Scope, Send
 from parley.dialects import engineio
 from parley.domain.errors import Refusal
 from parley.transport import bodies
-from parley.transport.engineio import Engine, Peer, Session
+from parley.transport.engine import Engine
+from parley.transport.engineio import Peer, Session
 from parley.transport.handing_on import HandingOn, unknown_session
 
 #: Gives the peer of a new session, for a request that brought no `sid`. Raises: Refusal.
