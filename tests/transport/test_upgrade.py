@@ -198,7 +198,7 @@ def test_an_acceptance_carries_the_subprotocol_and_extra_headers() -> None:
 
 def test_a_line_break_in_a_header_of_ours_is_a_bug_and_reaches_no_wire() -> None:
     with pytest.raises(ValueError, match="line break"):
-        Refuse(400, [("X", "a\r\nSet-Cookie: b")]).encoded()
+        Refuse(400, [("X", "a\r\nSet-Cookie: b")])
 
 
 def test_a_decision_may_come_later_and_what_was_sent_meanwhile_is_not_lost() -> None:

@@ -21,6 +21,8 @@ from parley.tokens import AccessClaims, IdentityClaims, TokenRefused, Verifier, 
 
 #: Sessions whose rights are remembered; about 300 bytes each.
 REMEMBERED_MAX: Final = 50_000
+#: What the answer says of a refused token besides the code.
+_TOLD: Final = ("claim", "carrier", "off_by_s")
 
 Admitted = Callable[[Principal | BaseException], None]
 Verified = Callable[[AccessClaims | Refusal], None]
@@ -29,12 +31,14 @@ Claims = TypeVar("Claims", AccessClaims, IdentityClaims)
 
 def refusal_of(refused: TokenRefused) -> Refusal:
     """A token's refusal in the words of the domain. Says what the token claims of itself, never the token."""
-    facts = {name: value for name, value in refused.facts.items() if name in ("claim", "carrier", "off_by_s")}
+    facts = {name: value for name in _TOLD if (value := getattr(refused, name)) is not None}
     told = refused.meaning
     if refused.code == "carrier_disabled":
         told = f"This server does not accept a credential by the carrier `{refused.carrier}`."
     refusal = Refusal(refused.code, told, **facts)
-    refusal.__cause__ = refused  # for the operator: it knows the key and the issuer too
+    # For the operator: it knows the key and the issuer too. Its traceback would hold the frame that holds the refusal,
+    # a circle that only the collector opens.
+    refusal.__cause__ = refused.with_traceback(None)
     return refusal
 
 

@@ -3,6 +3,7 @@
 Headers of anybody else count for nothing. Limits no one: `limit_key` says under which key a limit should count.
 """
 
+import functools
 import ipaddress
 import re
 from collections.abc import Iterable
@@ -13,6 +14,9 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 #: What stands for the peer of a Unix socket, which has no address.
 UNIX: Final = "unix"
+#: No address is longer, a zone and a port included; and of so many what they mean is kept.
+CHARS_MAX: Final = 128
+ADDRESSES_KEPT: Final = 1024
 _UNKNOWN: Final = "unknown"  # RFC 7239 §6.2
 _IPV6_LIMIT_BITS: Final = 64
 
@@ -73,8 +77,11 @@ def is_within(address: Address, networks: Iterable[Network]) -> bool:
 
 def address_of(text: str | None) -> Address | None:
     """The address in a node name (RFC 7239 §6), with or without port; IPv4 within IPv6 is IPv4. None for no address."""
-    if text is None:
-        return None
+    return None if text is None or len(text) > CHARS_MAX else _read(text)
+
+
+@functools.lru_cache(ADDRESSES_KEPT)
+def _read(text: str) -> Address | None:
     text = text.strip()
     if (found := _IN_BRACKETS.fullmatch(text) or _WITH_PORT.fullmatch(text)) is not None:
         text = found[1]

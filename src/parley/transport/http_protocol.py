@@ -20,8 +20,8 @@ HEAD_TIMEOUT_S = 10.0
 # make the kernel send a reset, and the peer might never see the refusal.
 REFUSED_TIMEOUT_S = 2.0
 
-_TOO_LARGE = problem(431, "head_too_large", f"A request head may have at most {HEAD_BYTES_MAX} bytes.").encoded()
-_MALFORMED = problem(400, "invalid_request", "This is not HTTP/1.1.").encoded()
+_TOO_LARGE = problem(431, "head_too_large", f"A request head may have at most {HEAD_BYTES_MAX} bytes.").encoded
+_MALFORMED = problem(400, "invalid_request", "This is not HTTP/1.1.").encoded
 
 
 #: Under this key of the ASGI scope is `HttpProtocol.lend`, for targets with `LENT_TO` in them.

@@ -3,6 +3,7 @@
 The one place that says them, for answers of the application and of a refused upgrade alike. Decides no refusal.
 """
 
+import functools
 import math
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -18,25 +19,26 @@ from parley.tokens.errors import TOKEN_CODES
 
 Headers = Iterable[tuple[str, str]]
 
+#: Refusals without facts that are kept as bytes; there are about as many as codes.
+SENTENCES_KEPT: Final = 128
+
 _STATUS_LINES: Final = {int(s): f"HTTP/1.1 {int(s)} {s.phrase}\r\n".encode() for s in HTTPStatus}
 
 
 class Refuse:
-    """An answer to an upgrade request that is none, as bytes: said by HTTP, and then the connection is closed."""
+    """An answer to an upgrade request that is none: said by HTTP, and then the connection is closed.
 
-    __slots__ = ("body", "headers", "status")
+    `encoded` is all of it, ready to be written. Raises: ValueError for a line break in a header.
+    """
+
+    __slots__ = ("encoded", "status")
 
     def __init__(self, status: int, headers: Headers = (), body: bytes = b"") -> None:
         self.status = status
-        self.headers = headers
-        self.body = body
-
-    def encoded(self) -> bytes:
-        lines = [_STATUS_LINES[self.status]]
-        lines += [header_line(name, value) for name, value in self.headers]
-        lines.append(b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(self.body))
-        lines.append(self.body)
-        return b"".join(lines)
+        lines = [_STATUS_LINES[status], *(header_line(name, value) for name, value in headers)]
+        lines.append(b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body))
+        lines.append(body)
+        self.encoded = b"".join(lines)
 
 
 def header_line(name: str, value: str) -> bytes:
@@ -47,9 +49,18 @@ def header_line(name: str, value: str) -> bytes:
     return line.encode("latin-1") + b"\r\n"
 
 
-def refused(refusal: Refusal, headers: Headers = ()) -> Refuse:
+def refused(refusal: Refusal) -> Refuse:
     """A refusal as the answer to an upgrade request."""
-    return Refuse(refusal.status, _headers_of(refusal, headers), _body_of(refusal))
+    if not refusal.facts:
+        return _without_facts(refusal.code, refusal.message)
+    return Refuse(refusal.status, _headers_of(refusal, ()), _body_of(refusal))
+
+
+@functools.lru_cache(SENTENCES_KEPT)
+def _without_facts(code: str, message: str) -> Refuse:
+    """The same bytes for everybody: what a flood of bad tokens is answered with is written down once."""
+    refusal = Refusal(code, message)
+    return Refuse(refusal.status, _headers_of(refusal, ()), _body_of(refusal))
 
 
 def response(refusal: Refusal, headers: Headers = ()) -> Response:

@@ -210,10 +210,10 @@ class Upgrade:
             if malformed is None:
                 self._accept(outcome)
                 return True
-            transport.write(malformed.encoded())
+            transport.write(malformed.encoded)
             transport.close()
             return False
-        transport.write(outcome.encoded())
+        transport.write(outcome.encoded)
         transport.close()
         return True
 
