@@ -20,8 +20,7 @@ from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from parley.delivery.bus import ALL, Hearer, Receiver, of_node, of_room
-from parley.delivery.redis_line import CONNECT_S, Answered, Line
-from parley.delivery.resp import packed
+from parley.delivery.redis_line import CONNECT_S, Answered, Line, packed
 from parley.domain.events import Change, Event, Signal
 
 log = logging.getLogger(__name__)

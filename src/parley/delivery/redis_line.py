@@ -9,11 +9,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 
+import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as Lost
-from redis.exceptions import RedisError
-
-from parley.delivery.resp import Push, Values, packed
+from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
 #: The server is asked this often whether it is there, and lost after three times as long without a word.
 PING_S: Final = 2.0
@@ -22,14 +21,23 @@ CONNECT_S: Final = 3.0
 #: What waits to be sent; beyond it the rest is dropped: the poll finds it.
 WAITING_BYTES_MAX: Final = 16_777_216
 
-_PING: Final = packed(b"PING")
 #: Refusals that say that the cluster is another than we knew.
 _ELSEWHERE: Final = ("MOVED", "CLUSTERDOWN", "READONLY", "LOADING", "MASTERDOWN")
+#: The reader's word for "the rest has not come yet".
+_MORE: Final = object()
 _HEARS: Final = (b"subscribe", b"ssubscribe")
 _LEFT: Final = (b"unsubscribe", b"sunsubscribe")
 
 #: What comes of a command; an exception where it was refused or the connection was lost.
 Answered = Callable[[Any], None]
+
+
+def packed(*parts: bytes) -> bytes:
+    """A command as Redis reads it."""
+    return cast("bytes", hiredis.pack_command(cast("Any", parts)))  # its types know commands of one part only
+
+
+_PING: Final = packed(b"PING")
 
 
 class Line(asyncio.Protocol):
@@ -55,7 +63,7 @@ class Line(asyncio.Protocol):
         self._sharded: Final = sharded
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._values = Values()
+        self._values = hiredis.Reader(protocolError=InvalidResponse, replyError=ResponseError, notEnoughData=_MORE)
         self._waiting: list[bytes] = []
         #: Who waits for what, in the order of the commands; a channel that is asked for is answered by a push.
         self._answers: deque[Answered | None] = deque()
@@ -143,8 +151,9 @@ class Line(asyncio.Protocol):
             return
         self._heard_at_s = self._loop.time()
         try:
-            for value in self._values.feed(data):
-                if isinstance(value, Push):
+            self._values.feed(data)
+            while (value := self._values.gets()) is not _MORE:
+                if isinstance(value, hiredis.PushNotification):
                     self._pushed(value)
                 elif isinstance(value, RedisError) and str(value).startswith(_ELSEWHERE):
                     raise value
@@ -156,7 +165,7 @@ class Line(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(exc or Lost("the bus hung up"))
 
-    def _pushed(self, told: Push) -> None:
+    def _pushed(self, told: list[Any]) -> None:
         kind = told[0]
         if kind in (b"message", b"smessage"):
             self._heard(told[1], told[2])
