@@ -289,6 +289,45 @@ class TestLimits:
                 await asyncio.wait_for(s.wait_closed(), PATIENCE_S)
                 assert s.close_code == code
 
+    async def test_a_limit_of_0_is_off(self, tmp_path: Path) -> None:
+        off = (
+            "message_chars",
+            "request_bytes",
+            "replay_bytes",
+            "slow_consumer_bytes",
+            "messages_per_s",
+            "ping_interval",
+        )
+        async with serving(tmp_path / "data", demo=True, **{f"limits__{name}": 0 for name in off}) as server:
+            options = {"max_size": None}
+            async with server.native(server.token("ada"), **options) as ada:
+                await ada.call("room.join", room="lobby")
+                for _ in range(3):
+                    await ada.call("message.send", room="lobby", text="x" * 300_000)
+                caught_up = await ada.call("room.subscribe", room="lobby", after=0)
+                assert caught_up["complete"]
+                assert len(caught_up["events"][-1]["data"]["message"]["text"]) == 300_000
+
+    @pytest.mark.parametrize("timeout_s", [10, 0])
+    async def test_who_never_sends_anything_is_dead_after_interval_and_timeout_unless_that_is_off(
+        self, tmp_path: Path, timeout_s: int
+    ) -> None:
+        async with serving(tmp_path / "data", limits__ping_interval=10, limits__ping_timeout=timeout_s) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
+            writer.write(request_head("/ws", f"Authorization: Bearer {server.token('ada')}"))
+            assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+            server.move(10)
+            assert await asyncio.wait_for(reader.readexactly(2), PATIENCE_S) == b"\x89\x00"
+            server.move(5)
+            assert len(server.server.parts.connections) == 1
+            server.move(5)
+            if timeout_s:
+                with pytest.raises(ConnectionResetError):
+                    await asyncio.wait_for(reader.read(), PATIENCE_S)
+            else:
+                assert len(server.server.parts.connections) == 1
+            writer.close()
+
     async def test_subscriptions_are_bounded_also_when_asked_for_at_once(self, tmp_path: Path) -> None:
         with ServerProcess(tmp_path / "data", "--demo", limits__subscriptions=3) as server:
             async with native(server, server.token("ada")) as client:

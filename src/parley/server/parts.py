@@ -61,6 +61,9 @@ from parley.transport.wires import FramedEncoder
 #: How the ids of conversations begin.
 CONVERSATIONS: Final = "c-"
 
+#: For rules that know no 0: a limit that is off.
+_NO_LIMIT: Final = 2**53
+
 
 class Clock:
     """The time of a node: `unix_s` that tokens go by, `monotonic_s` that waits go by (the loop's). Tests move it."""
@@ -107,8 +110,8 @@ class Parts:
             clock_ms=clock.unix_ms,
             random_bytes=os.urandom,
             rules=Rules(
-                message_chars=settings.limits.message_chars,
-                replay_bytes=settings.limits.replay_bytes,
+                message_chars=settings.limits.message_chars or _NO_LIMIT,
+                replay_bytes=settings.limits.replay_bytes or _NO_LIMIT,
                 delete_own=settings.policy.delete_own,
                 access_ttl_s=int(settings.auth.access_ttl) + 1,
                 refresh_reuse_s=settings.auth.refresh_reuse,

@@ -58,15 +58,17 @@ class Keepalive:
             return
         timing = node.timing
         now_s = node.clock_s()
-        if ws.silent_s(now_s) >= timing.ping_interval_s + timing.ping_timeout_s:
+        silent_max_s = timing.ping_interval_s + timing.ping_timeout_s
+        if ws.silent_s(now_s) >= silent_max_s and timing.ping_timeout_s:
             connection.leave()
             ws.abort()
             return
         if not connection.outbox.congested:
             connection.outbox.put(_PING)
-        # The deadline may fall between two pings: look again then.
-        dead_at_s = ws.last_heard_s + timing.ping_interval_s + timing.ping_timeout_s
-        self._ping = node.wheel.schedule(min(now_s + timing.ping_interval_s, dead_at_s), self._ping_or_abort)
+        next_s = now_s + timing.ping_interval_s
+        if timing.ping_timeout_s:  # the deadline may fall between two pings: look again then
+            next_s = min(next_s, ws.last_heard_s + silent_max_s)
+        self._ping = node.wheel.schedule(next_s, self._ping_or_abort)
 
     def _look_for_quiet(self) -> None:
         connection = self._connection

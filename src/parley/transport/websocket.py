@@ -36,6 +36,8 @@ PONG_UNSENT_BYTES_MAX = 65_536
 # picows' buffer grows with the largest frame and never shrinks: after a frame of this size it gets a new one.
 FRAME_BYTES_KEPT_MAX = 32_768
 UNSENT_HIGH_BYTES = 262_144
+# What stands for a limit that is off: as much as one frame is read of.
+_NO_LIMIT = 2**31 - 1
 
 # OPEN; CLOSING: our CLOSE went first, the peer's is awaited; ENDED: nothing is read any more; GONE: no descriptor.
 _OPEN, _CLOSING, _ENDED, _GONE = 0, 1, 2, 3
@@ -94,7 +96,7 @@ class WebSocket(FrameListener):
     ) -> None:
         self._transport = transport
         self._receiver: Receiver[WebSocket] | None = receiver
-        self._message_bytes_max = message_bytes_max
+        self._message_bytes_max = message_bytes_max or _NO_LIMIT
         self._members = members
         self._clock = clock
         self._call_at = call_at
@@ -406,13 +408,16 @@ def open_websocket(
 ) -> WebSocket:
     """Make `transport`, on which the 101 has been written, a WebSocket, and tell the receiver.
 
+    A `message_bytes_max` of 0 is no limit.
     `members` is uvicorn's set of connections: the socket is in it for as long as the transport lives.
     `early` is what came in one segment with the upgrade request.
     """
     ws = WebSocket(transport, receiver, message_bytes_max, members=members, clock=clock, call_at=call_at)
     members.add(ws)
     transport.set_write_buffer_limits(high=UNSENT_HIGH_BYTES)
-    transport.set_protocol(FrameParser(ws, message_bytes_max))
+    parser = FrameParser(ws, ws._message_bytes_max)
+    ws._free_bytes = parser.free_bytes
+    transport.set_protocol(parser)
     transport.resume_reading()  # it waited for the decision, perhaps
     try:
         receiver.opened(ws)
