@@ -16,14 +16,10 @@ export function enter(io, url, room, getToken, { onEvent, onEnd }) {
       if (!isLive) follow();
     });
   socket.on("event", (event) => isLive && hear(event));
-  socket.on("connect", () => {
-    isLive = false;
-    follow();
-  });
+  socket.on("connect", follow);
+  socket.on("disconnect", () => (isLive = false));
   socket.on("session.expiring", async () => socket.emit("session.refresh", { token: await getToken() }));
-  socket.on("session.closing", ({ reason, reconnect }) => {
-    if (reconnect) setTimeout(() => socket.connect(), 1000);
-    else onEnd(reason);
-  });
+  socket.on("session.closing", ({ reason, reconnect }) =>
+    reconnect ? setTimeout(() => socket.connect(), 1000) : onEnd(reason));
   return (text) => socket.emitWithAck("message.send", { room, text, client_id: crypto.randomUUID() });
 }
