@@ -1,4 +1,4 @@
-"""axe-core's rules of WCAG 2.2 AA over every face of the page, light and dark, wide and narrow."""
+"""axe-core's rules of WCAG 2.2 AA over every face of the page, light and dark, wide and narrow; and that it fits."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,6 +9,7 @@ from playwright.async_api import Page, expect
 from tests.npm import node_modules
 from tests.serving import ServerProcess, native
 from tests.web.conftest import OpenChat
+from tests.web.fitting import misfits
 
 pytestmark = pytest.mark.anyio
 
@@ -44,6 +45,7 @@ def finds_nothing(axe: str) -> Check:
             RULES,
         )
         assert [one for one in found if not one.startswith(besides or " ")] == [], face
+        assert await misfits(page) == [], face
 
     return check
 
@@ -76,6 +78,7 @@ async def furnish(server: ServerProcess) -> str:
         await ben.call("message.send", room=room, text="👍🏽")
         await ben.call("message.send", room=room, text="مرحبا بالجميع")
         await ben.call("receipt.mark", room=room, seq=8)
+        await ada.call("room.create", title="A name that is longer than any pane is wide, and goes on and on")
         return str(room)
 
 

@@ -9,6 +9,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.npm import node_modules
 from tests.serving import ServerProcess, native
+from tests.web.fitting import misfits
 
 pytestmark = pytest.mark.anyio
 
@@ -73,7 +74,7 @@ async def violations(page: Page) -> list[str]:
         }""",
         RULES,
     )
-    return found
+    return found + await misfits(page)
 
 
 async def test_the_next_one_with_news_is_one_key_away(pages: Any, server: ServerProcess) -> None:
@@ -314,3 +315,12 @@ async def test_a_phone_shows_the_lists_or_the_conversation(pages: Any, server: S
     await agent.get_by_role("button", name="Back to the conversation", exact=True).click()
     await agent.get_by_role("button", name="Back to the conversations").click()
     await expect(agent.locator(".desk-item")).to_be_visible()
+
+    await begins(server, "Do you ship to Norway?")
+    await agent.locator(".desk-item", has_text="Norway").click()
+    await expect(agent.locator("article", has_text="Norway").locator(".name")).to_have_text("Visitor")
+    heading = agent.get_by_role("heading", name="Visitor", level=1)
+    await expect(agent.get_by_role("button", name="Claim")).to_be_visible()
+    assert await heading.evaluate("({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth")
+    await agent.get_by_role("button", name="Close", exact=True).click()
+    await expect(agent.get_by_role("textbox", name="Closed: reopen it to reply")).to_be_visible()

@@ -42,6 +42,24 @@ async def test_signing_out_ends_every_tab_of_the_browser_and_forgets_drafts(open
     assert "parley.session" not in kept
 
 
+async def test_a_sign_in_that_was_ended_takes_neither_room_nor_draft(
+    open_chat: OpenChat, server: ServerProcess
+) -> None:
+    ben = await open_chat("ben", "lobby")
+    await ben.composer.fill("half a sentence")
+    async with native(server, server.login("ben")) as other:
+        own = (await other.call("session.describe"))["session"]
+        for session in (await other.call("session.list"))["sessions"]:
+            if session["id"] != own:
+                await other.call("session.revoke", session=session["id"])
+    await expect(ben.strip).to_contain_text("Your sign-in was ended")
+    await expect(ben.page.locator(".room-notice")).to_contain_text("You can write again once you are connected")
+    await expect(ben.page.locator(".room-item.gone")).to_have_count(0)
+    await ben.strip.get_by_role("button", name="Sign in").click()
+    await ben.sign_in("ben")
+    await expect(ben.composer).to_have_value("half a sentence")
+
+
 async def test_a_draft_survives_a_reload(open_chat: OpenChat) -> None:
     ada = await open_chat("ada", "lobby")
     await ada.composer.fill("A thought\nin two lines, unfinished")

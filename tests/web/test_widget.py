@@ -13,6 +13,7 @@ from playwright.async_api import Browser, Page, Response, expect
 
 from tests.npm import node_modules
 from tests.serving import ServerProcess, native
+from tests.web.fitting import misfits
 from tests.web.helpdesk import Shop, Visitor
 
 pytestmark = pytest.mark.anyio
@@ -347,6 +348,7 @@ async def violations(page: Page, frame_too: bool = True) -> list[str]:
             }""",
             RULES,
         )
+        found += await misfits(frame)
     return found
 
 

@@ -44,8 +44,9 @@ export class Room extends Emitter {
   unread = 0;
   /** Where "New" stands: the first unread message when the room was opened. @type {string|null} */
   firstNew = null;
-  /** @type {string|null} */
+  /** Why it can't be read now; `isGone` where that is for good, and not the whole connection's end. @type {string|null} */
   ended = null;
+  isGone = false;
 
   #workspace;
   #attendance = new Attendance({ people: () => this.emit("people", null), typing: () => this.emit("typing", null) });
@@ -390,6 +391,7 @@ export class Room extends Emitter {
   #end(reason) {
     if (reason === "signed_out") return;
     this.ended = reason;
+    this.isGone = this.#parley.state.name !== "ended";
     this.isFollowed = false;
     this.#tellKnown();
     this.emit("ended", reason);

@@ -78,7 +78,7 @@ export class RoomList {
       isUnread ? h("span", { class: "unseen" }, `${count} unread`) : null,
     );
     link.classList.toggle("unread", isUnread);
-    link.classList.toggle("gone", room.ended !== null);
+    link.classList.toggle("gone", room.isGone);
     return h("li", null, link);
   }
 

@@ -203,7 +203,9 @@ export class RoomView {
     const room = this.#room;
     this.#notice.hidden = !room || room.mayWrite;
     if (!room || room.mayWrite) return;
-    if (room.ended !== null) {
+    if (room.ended !== null && !room.isGone) {
+      fill(this.#notice, "You can write again once you are connected. A draft is kept.");
+    } else if (room.ended !== null) {
       /** @type {Record<string, string>} */
       const reasons = { removed: "You were removed from this room.", banned: "You are banned from this room.", left: "You left this room." };
       fill(this.#notice, reasons[room.ended] ?? "This room can no longer be read.");

@@ -16,7 +16,7 @@ import { Availability } from "./availability.js";
 import { Bell } from "./bell.js";
 import { Desk } from "./desk.js";
 import { jumpDialog } from "./dialogs.js";
-import { TalkView } from "./talk_view.js";
+import { howToClaim, TalkView } from "./talk_view.js";
 
 const TIMES_MS = 20_000;
 const app = /** @type {HTMLElement} */ (document.getElementById("app"));
@@ -89,7 +89,7 @@ function run(parley, session) {
     fill(
       lists,
       ...list("Queue", desk.waiting, "Nobody is waiting. Who writes next appears here.", "queued"),
-      ...list("Mine", desk.mine, "Nothing is yours. Press c to claim who waits longest."),
+      ...list("Mine", desk.mine, `Nothing is yours. ${howToClaim()}`),
       ...list("With others", desk.others, "", "others"),
       ...list("Closed", desk.closed, "", "closed"),
     );

@@ -245,7 +245,19 @@ export class Desk extends Emitter {
     this.conversations.set(told.id, conversation);
     if (conversation.status === "open" && conversation.assignee === this.me.subject) this.#follow(told.id);
     else this.#release(told.id);
-    if (isNew) this.emit("waiting", conversation);
+    if (isNew) {
+      this.emit("waiting", conversation);
+      void this.#readFirst(told.id);
+    }
+    this.emit("changed", null);
+  }
+
+  /** What somebody new wrote: events of the queue say that they came, and not with what. @param {string} id */
+  async #readFirst(id) {
+    const { messages } = await this.parley.call("message.list", { room: id, limit: 1 }).catch(() => ({ messages: [] }));
+    const known = this.conversations.get(id);
+    if (!known || known.last_message || messages.length === 0) return;
+    this.conversations.set(id, { ...known, last_message: messages[0], unread: known.unread ?? 1 });
     this.emit("changed", null);
   }
 

@@ -20,6 +20,14 @@ const EDIT_MS = 15 * 60_000;
 /** Typing is told again so often, while it goes on. */
 const TYPING_MS = 3_000;
 
+/**
+ * A visitor who gave no name is called by an id on the wire: nobody's name.
+ * @template {{subject: string, name: string}} P
+ * @param {P} person
+ * @returns {P}
+ */
+const named = (person) => (person.name === person.subject && person.subject.startsWith("guest:") ? { ...person, name: "Visitor" } : person);
+
 /** @extends {Emitter<TalkEvents>} */
 export class Talk extends Emitter {
   /** @type {Map<string, Item>} */
@@ -183,14 +191,15 @@ export class Talk extends Emitter {
   async #look() {
     this.#isLive = true;
     const { present } = await this.#parley.call("presence.list", { room: this.id }).catch(() => ({ present: [] }));
-    this.present = new Map(present.map((/** @type {any} */ one) => [one.subject, one.name]));
+    this.present = new Map(present.map(named).map((/** @type {any} */ one) => [one.subject, one.name]));
     this.emit("changed", null);
   }
 
   /** @param {import("../parley.js").Event} event @param {boolean} isNote */
   #take({ type, seq, at, actor, data }, isNote) {
-    const message = /** @type {Message|undefined} */ (data.message);
-    if (!message) return this.#befall(type, seq, at, actor, data.conversation);
+    if (!data.message) return this.#befall(type, seq, at, named(actor), data.conversation);
+    /** @type {Message} */
+    const message = { ...data.message, sender: named(data.message.sender) };
     const isKnown = this.#items.has(message.id);
     const item = { key: message.id, message, isNote };
     this.#items.set(message.id, item);
@@ -229,12 +238,12 @@ export class Talk extends Emitter {
   /** @param {import("../parley.js").Signal} signal */
   #hear({ type, data }) {
     if (type === "presence.changed" && data.joined) {
-      for (const { subject, name } of data.joined) this.present.set(subject, name);
+      for (const { subject, name } of data.joined.map(named)) this.present.set(subject, name);
       for (const { subject } of data.left) this.present.delete(subject);
       this.emit("changed", null);
     }
     if (type !== "typing.changed") return;
-    for (const one of data.started) if (one.subject !== this.#me.subject) this.typing.set(one.subject, one);
+    for (const one of data.started.map(named)) if (one.subject !== this.#me.subject) this.typing.set(one.subject, one);
     for (const { subject } of data.stopped) this.typing.delete(subject);
     this.emit("typing", null);
   }

@@ -12,6 +12,11 @@ import { transferDialog } from "./dialogs.js";
 
 /** @typedef {import("./talk.js").Item} Item */
 
+/** Said to whom has keys as a key, and to a finger as what to press. */
+export function howToClaim() {
+  return matchMedia("(pointer: coarse)").matches ? "Open one of the queue and claim it." : "Press c to claim who waits longest.";
+}
+
 export class TalkView {
   /** To the lists, on a phone. */
   back = () => {};
@@ -104,11 +109,12 @@ export class TalkView {
     this.#heading.textContent = one ? one.visitor.name || "Visitor" : "Helpdesk";
     const mine = one?.assignee === this.#desk.me.subject;
     const states = { queued: "Waiting", open: mine ? "Yours" : `With ${one?.assignee_name}`, closed: "Closed" };
-    const facts = one ? states[one.status] + (one.blocked ? ", blocked" : "") : "Choose a conversation, or press c to claim who waits longest.";
+    const facts = one ? states[one.status] + (one.blocked ? ", blocked" : "") : `Choose a conversation. ${howToClaim()}`;
     if (this.#facts.textContent !== facts) this.#facts.textContent = facts;
     const drawn = `${one?.id} ${one?.status}`;
     if (drawn === this.#deedsDrawn) return;
     this.#deedsDrawn = drawn;
+    this.#drawMode();
     const deed = (/** @type {string} */ label, /** @type {string} */ method, more = "") =>
       h("button", { type: "button", class: `button ${more}`, on: { click: () => void this.#desk.ask(method, one?.id ?? "").catch(() => {}) } }, label);
     fill(
@@ -168,7 +174,8 @@ export class TalkView {
 
   #drawMode() {
     const isNote = Boolean(this.#talk?.isNote);
-    this.#composer.label = isNote ? "A note, for agents only" : "Reply to the visitor";
+    const isClosed = this.#desk.conversations.get(this.#talk?.id ?? "")?.status === "closed";
+    this.#composer.label = isNote ? "A note, for agents only" : isClosed ? "Closed: reopen it to reply" : "Reply to the visitor";
     this.#foot.classList.toggle("noting", isNote);
     this.#modes.forEach((button, i) => button.setAttribute("aria-pressed", String(isNote === (i === 1))));
   }

@@ -13,6 +13,8 @@ import { bdi, fill, h, icon, iconButton } from "./dom.js";
 
 const HEIGHT_MAX_PX = 240;
 const CHARS_MAX = 8000;
+/** A placeholder has one line, and no browser ends it with dots in a field of several. */
+const PLACEHOLDER_MAX = 34;
 /** How near to the limit the count of characters appears. */
 const CHARS_WARN = 500;
 
@@ -34,9 +36,10 @@ export class ParleyComposer extends HTMLElement {
     this.#changed(false);
   }
 
-  /** @param {string} label also the placeholder */
+  /** @param {string} label also the placeholder, as much of it as there is room for */
   set label(label) {
-    this.#field.placeholder = label;
+    const chars = [...label];
+    this.#field.placeholder = chars.length > PLACEHOLDER_MAX ? `${chars.slice(0, PLACEHOLDER_MAX).join("").trimEnd()}…` : label;
     this.#field.setAttribute("aria-label", label);
   }
 

@@ -15,7 +15,9 @@ const EXAMPLE = `query Rooms {
 }
 
 # subscription {
-#   roomEvents(room: "lobby") { seq type message { text } }
+#   roomEvents(room: "lobby") {
+#     seq type message { text }
+#   }
 # }
 `;
 
