@@ -158,7 +158,7 @@ async def test_what_is_refused_is_said_in_words_with_its_code(server: ServerProc
     assert (status, err) == (1, "parley: Your token has expired; get a new one. (token_expired)\n")
     status, _, err = await through_a_pipe("http://127.0.0.1:9", "lobby", token, "hello\n")
     assert status == 1
-    assert err.startswith("parley: The server can't be reached")
+    assert err.startswith("parley: The server can't be reached: nothing listens there")
     status, _, err = await through_a_pipe(server.url, "lobby", token, "x" * 9000 + "\nshort enough\n")
     assert status == 1
     assert "not sent: xxx" in err

@@ -74,6 +74,10 @@ def _source(file: Path | None, loop: bool, capture: str | None, any_input: str |
         return FfmpegSource(any_file(any_input, loops=loop), any_input, bitrate_k=bitrate)
     if file is None or str(file) == "-":
         return PipeSource()
+    try:
+        file.open("rb").close()  # now, and not once the place on the air is taken
+    except OSError as error:
+        raise Problem(f"{file} can't be read: {error.strerror}.") from None
     return FileSource(file, loops=loop)
 
 

@@ -6,8 +6,10 @@ Does not reconnect, renew tokens or know rooms: `connection.py` decides what fol
 import asyncio
 import contextlib
 import json
+import ssl
 from collections import deque
 from collections.abc import Callable
+from socket import gaierror
 from typing import Any, Final, Literal
 
 from websockets.asyncio.client import ClientConnection
@@ -35,6 +37,20 @@ ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
 UNANSWERED_MAX: Final = 4096
 #: Statuses of HTTP that an intermediary or a busy server gives, and that say nothing of us.
 _PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+def _in_words(error: Exception) -> str:
+    """Why there is no line, as one would say it: nobody at a terminal knows the exceptions of a library."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is refused: {error.verify_message}"
+    if isinstance(error, gaierror):
+        return "its name is not known"
+    # Where a name has several addresses each was tried, and the error is that of none of them.
+    if isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error):
+        return "nothing listens there"
+    return f"no answer from the server ({type(error).__name__})"
 
 
 class _Socket(ClientConnection):
@@ -124,7 +140,7 @@ class Line:
             raise refusal from None
         except (OSError, TimeoutError, EOFError, InvalidHandshake) as error:
             # `from None`: the library's errors hold the request, and with it the token.
-            raise ConnectionLost(f"no answer from the server ({type(error).__name__})") from None
+            raise ConnectionLost(_in_words(error)) from None
         assert isinstance(socket, _Socket)
         line = cls(socket, token, timing, heard, sound)
         try:

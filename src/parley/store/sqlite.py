@@ -147,7 +147,8 @@ class SQLite(Engine):
             os.fsync(directory)
             os.close(directory)
         except (OSError, sqlite3.Error) as problem:
-            raise StoreProblem(f"The backup {path} cannot be written: {problem}.") from problem
+            why = problem.strerror if isinstance(problem, OSError) and problem.strerror else problem
+            raise StoreProblem(f"The backup {path} cannot be written: {why}.") from problem
         finally:
             part.unlink(missing_ok=True)
 

@@ -117,7 +117,7 @@ class Target:
                 method, self.origin + path, json=json_body, data=form, headers=list(headers)
             )
         except (httpx2.HTTPError, OSError) as problem:
-            raise Unreachable(f"{self.origin} does not answer: {type(problem).__name__}") from None
+            raise Unreachable(f"{self.origin} does not answer: {problem or type(problem).__name__}") from None
         heads = "\n".join(f"{name}: {value}" for name, value in answer.headers.multi_items())
         self.answers.append((f"{method} {path}", f"{heads}\n{answer.text}"))
         return answer
