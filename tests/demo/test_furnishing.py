@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from parley.demo.furnishing import ROOM, furnish
-from parley.domain import accounts, rooms
+from parley.domain import accounts, members, rooms
 from parley.domain.principal import OPERATOR
 from parley.store import Store, open_store
 
@@ -29,13 +29,13 @@ def test_a_second_start_follows_whatever_was_done(sqlite_url: str, what: str, tm
     if what == "disabled":
         store.execute(accounts.Disable(account=subject))
     else:
-        store.execute(rooms.Remove(room=ROOM, subject=subject, ban=what == "banned"))
+        store.execute(members.Remove(room=ROOM, subject=subject, ban=what == "banned"))
     if what == "archived":
         store.execute(rooms.Archive(room=ROOM))
-    before = store.execute(rooms.Members(room=ROOM)).reply["members"]
+    before = store.execute(members.Members(room=ROOM)).reply["members"]
     store.close()
 
     store = opened(sqlite_url)
     furnish(store, lambda password: f"hash of {password}")
-    assert store.execute(rooms.Members(room=ROOM), OPERATOR).reply["members"] == before
+    assert store.execute(members.Members(room=ROOM), OPERATOR).reply["members"] == before
     store.close()

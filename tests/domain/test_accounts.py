@@ -9,11 +9,6 @@ from parley.domain.principal import OPERATOR, Principal
 from tests.stage import Stage, narrowed, somebody
 
 
-@pytest.fixture
-def root(stage: Stage) -> Principal:
-    return stage.account("root", "admin")
-
-
 class TestManaging:
     def test_a_new_account_is_told_without_its_hash(self, stage: Stage, root: Principal) -> None:
         made = stage.do(root, accounts.Create("Ada", "argon2-hash", ["member", "agent", "member"], name="Ada L."))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from parley.domain import accounts, audit, messages, rooms, streams
+from parley.domain import accounts, audit, members, messages, rooms, streams
 from parley.domain.principal import OPERATOR
 from tests.stage import Stage
 
@@ -11,9 +11,9 @@ def test_management_leaves_entries_newest_first(stage: Stage) -> None:
     ada = stage.account("ada")
     stage.do(ada, rooms.Create(room="hall"))
     stage.clock.forward(s=1)
-    stage.do(ada, rooms.Invite("hall", "acme:7"))
-    stage.do(ada, rooms.SetRole("hall", "acme:7", "moderator"))
-    stage.do(ada, rooms.Remove("hall", "acme:7", ban=True, reason="rude"))
+    stage.do(ada, members.Invite("hall", "acme:7"))
+    stage.do(ada, members.SetRole("hall", "acme:7", "moderator"))
+    stage.do(ada, members.Remove("hall", "acme:7", ban=True, reason="rude"))
     stage.do(ada, rooms.Archive("hall"))
     entries = stage.do(OPERATOR, audit.List())["entries"]
     assert [entry["action"] for entry in entries] == [
@@ -59,7 +59,7 @@ def test_entries_are_found_by_action_and_by_subject_in_pages(stage: Stage) -> No
 def test_a_refused_command_leaves_none(stage: Stage) -> None:
     ada = stage.account("ada")
     stage.do(ada, rooms.Create(room="hall"))
-    assert stage.refused(ada, rooms.Remove("hall", ada.subject)) == "conflict"
+    assert stage.refused(ada, members.Remove("hall", ada.subject)) == "conflict"
     assert [entry["action"] for entry in stage.do(OPERATOR, audit.List())["entries"]] == [
         "room.create",
         "account.create",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parley.domain import accounts, agents, beginnings, claims, messages, receipts, replay, rooms, transcripts
+from parley.domain import accounts, agents, beginnings, claims, members, messages, receipts, replay, rooms, transcripts
 from parley.domain.blocks import Block, Unblock
 from parley.domain.claims import Assign, Claim, Return, Transfer
 from parley.domain.closings import Close, Rate, Reopen
@@ -278,17 +278,17 @@ class TestTalking:
             for params in (
                 rooms.Update(name, title="x"),
                 rooms.Archive(name),
-                rooms.Invite(name, "ada"),
-                rooms.Remove(name, desk.bo.subject),
-                rooms.SetRole(name, desk.bo.subject, "owner"),
+                members.Invite(name, "ada"),
+                members.Remove(name, desk.bo.subject),
+                members.SetRole(name, desk.bo.subject, "owner"),
             ):
                 assert stage.refused(who, params) == "forbidden", params
-        assert stage.do(desk.ava, rooms.Join(name))["member"]["role"] == "member"
-        assert stage.refused(desk.ava, rooms.Leave(name)) == "forbidden"
+        assert stage.do(desk.ava, members.Join(name))["member"]["role"] == "member"
+        assert stage.refused(desk.ava, members.Leave(name)) == "forbidden"
 
     def test_members_are_the_visitor_and_who_has_it(self, stage: Stage, desk: Helpdesk) -> None:
         guest = desk.claimed(desk.ava, name="Vi")
-        found = stage.do(guest, rooms.Members(of(guest.conversation)))["members"]
+        found = stage.do(guest, members.Members(of(guest.conversation)))["members"]
         assert [member["name"] for member in found] == ["Vi", "ava"]
 
     def test_conversations_are_in_no_list_of_rooms(self, stage: Stage, desk: Helpdesk) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from parley.domain import audit, messages, rooms
+from parley.domain import audit, members, messages, rooms
 from parley.domain.ports import Rules
 from parley.domain.principal import OPERATOR, Principal
 from tests.stage import Stage, as_json, guest, narrowed, somebody
@@ -22,7 +22,7 @@ def ada(stage: Stage) -> Principal:
 def ben(stage: Stage, ada: Principal) -> Principal:
     """A plain member of it."""
     ben = stage.account("ben")
-    stage.do(ben, rooms.Join("hall"))
+    stage.do(ben, members.Join("hall"))
     return ben
 
 
@@ -146,7 +146,7 @@ class TestEditing:
 
     def test_a_banned_sender_no_longer_edits(self, stage: Stage, ada: Principal, ben: Principal) -> None:
         message = sent(stage, ben)
-        stage.do(ada, rooms.Remove("hall", ben.subject, ban=True))
+        stage.do(ada, members.Remove("hall", ben.subject, ban=True))
         assert stage.refused(ben, messages.Edit(message["id"], "x")) == "banned"
 
 
@@ -186,13 +186,13 @@ class TestDeleting:
         self, stage: Stage, ada: Principal, ben: Principal
     ) -> None:
         cid = stage.account("cid")
-        stage.do(cid, rooms.Join("hall"))
+        stage.do(cid, members.Join("hall"))
         one, two, three = (sent(stage, cid, text)["id"] for text in ("1", "2", "3"))
         assert stage.refused(ben, messages.Delete(one)) == "forbidden"
         assert stage.refused(cid, messages.Delete(one)) == "forbidden", "their own: only where the policy allows it"
         stage.do(ada, messages.Delete(one))
         stage.do(stage.account("root", "admin"), messages.Delete(two))
-        stage.do(ada, rooms.SetRole("hall", ben.subject, "moderator"))
+        stage.do(ada, members.SetRole("hall", ben.subject, "moderator"))
         stage.do(ben, messages.Delete(three))
 
     def test_deleting_twice_is_one_event_and_keeps_the_first_reason(self, stage: Stage, ada: Principal) -> None:
@@ -205,7 +205,7 @@ class TestDeleting:
         stage = Stage(store_url, Rules(delete_own=True))
         ada, ben = stage.account("ada"), stage.account("ben")
         stage.do(ada, rooms.Create(room="hall"))
-        stage.do(ben, rooms.Join("hall"))
+        stage.do(ben, members.Join("hall"))
         hers, his = sent(stage, ada)["id"], sent(stage, ben)["id"]
         assert stage.refused(ben, messages.Delete(hers)) == "forbidden"
         assert stage.do(ben, messages.Delete(his))["message"]["deleted"] is True
@@ -258,5 +258,5 @@ class TestReadingMessages:
 
 def test_a_sender_is_told_as_their_token_names_them(stage: Stage, ada: Principal) -> None:
     service = somebody("bot", "member", type="service", name="Botty")
-    stage.do(ada, rooms.Invite("hall", "bot"))
+    stage.do(ada, members.Invite("hall", "bot"))
     assert sent(stage, service)["sender"] == {"subject": "bot", "name": "Botty", "type": "service"}

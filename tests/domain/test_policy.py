@@ -2,7 +2,7 @@
 
 import pytest
 
-from parley.domain import replay, rooms, sessions, visitors
+from parley.domain import members, replay, rooms, sessions, visitors
 from parley.domain.ports import Decision
 from tests.domain.helpdesk import Helpdesk, of
 from tests.stage import Stage, narrowed, somebody
@@ -40,7 +40,7 @@ class TestUnsubscribe:
             (narrowed(desk.ada, {"room:hall": ["send", "manage"], "room:den": ["read"]}), "hall", "forbidden"),
         ):
             assert stage.refused(who, replay.Unsubscribe(room)) == code
-        stage.do(desk.ada, rooms.Remove("hall", "ben", ban=True))
+        stage.do(desk.ada, members.Remove("hall", "ben", ban=True))
         assert stage.refused(somebody("ben"), replay.Unsubscribe("hall")) == "banned"
 
     def test_nothing_ends_and_nothing_is_written(self, stage: Stage, desk: Helpdesk) -> None:

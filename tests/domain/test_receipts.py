@@ -2,7 +2,7 @@
 
 import pytest
 
-from parley.domain import messages, receipts, rooms
+from parley.domain import members, messages, receipts, rooms
 from parley.domain.principal import Principal
 from tests.stage import Stage, as_json
 
@@ -18,7 +18,7 @@ def ada(stage: Stage) -> Principal:
 
 def test_a_receipt_moves_forward_only_and_is_no_event(stage: Stage, ada: Principal) -> None:
     ben = stage.account("ben")
-    stage.do(ben, rooms.Join("hall"))
+    stage.do(ben, members.Join("hall"))
     stage.do(ben, receipts.Mark("hall", 3))
     stage.clock.forward(s=5)
     told = stage.decide(ben, receipts.Mark("hall", 4))

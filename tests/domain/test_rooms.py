@@ -2,24 +2,9 @@
 
 import pytest
 
-from parley.domain import messages, receipts, rooms
+from parley.domain import members, messages, receipts, rooms
 from parley.domain.principal import Principal
 from tests.stage import Stage, guest, narrowed, somebody
-
-
-@pytest.fixture
-def ada(stage: Stage) -> Principal:
-    return stage.account("ada")
-
-
-@pytest.fixture
-def ben(stage: Stage) -> Principal:
-    return stage.account("ben")
-
-
-@pytest.fixture
-def root(stage: Stage) -> Principal:
-    return stage.account("root", "admin")
 
 
 class TestCreate:
@@ -80,12 +65,12 @@ class TestReading:
         stage.do(ada, rooms.Create(room="den", visibility="private"))
         for params in (
             rooms.Get("den"),
-            rooms.Join("den"),
-            rooms.Leave("den"),
-            rooms.Members("den"),
+            members.Join("den"),
+            members.Leave("den"),
+            members.Members("den"),
             rooms.Update("den", title="x"),
             rooms.Archive("den"),
-            rooms.Invite("den", "somebody"),
+            members.Invite("den", "somebody"),
             messages.Send("den", "hello"),
             messages.List("den"),
             receipts.List("den"),
@@ -99,7 +84,7 @@ class TestReading:
     def test_a_guest_finds_no_room_but_its_conversation(self, stage: Stage, ada: Principal) -> None:
         stage.do(ada, rooms.Create(room="hall"))
         assert stage.refused(guest("c-1"), rooms.Get("hall")) == "not_found"
-        assert stage.refused(guest("c-1"), rooms.Join("hall")) == "not_found"
+        assert stage.refused(guest("c-1"), members.Join("hall")) == "not_found"
         assert stage.refused(guest("c-1"), rooms.List()) == "forbidden"
 
     def test_a_list_shows_public_rooms_and_ones_own(
@@ -140,179 +125,21 @@ class TestReading:
         assert (refusal.code, refusal.facts) == ("invalid_params", {"field": "after"})
 
 
-class TestJoiningAndLeaving:
-    def test_joining_twice_is_one_event(self, stage: Stage, ada: Principal, ben: Principal) -> None:
-        stage.do(ada, rooms.Create(room="hall"))
-        first = stage.do(ben, rooms.Join("hall"))
-        stage.clock.forward(s=10)
-        assert stage.do(ben, rooms.Join("hall")) == first
-        assert stage.types("hall") == ["member.joined", "member.joined"]
-
-    def test_leaving_what_one_is_not_in_answers_and_writes_nothing(
-        self, stage: Stage, ada: Principal, ben: Principal
-    ) -> None:
-        stage.do(ada, rooms.Create(room="hall"))
-        member = stage.do(ben, rooms.Leave("hall"))["member"]
-        assert (member["subject"], member["joined_at"]) == (ben.subject, None)
-        assert stage.types("hall") == ["member.joined"]
-
-    def test_who_left_a_private_room_no_longer_finds_it(self, stage: Stage, ada: Principal, ben: Principal) -> None:
-        stage.do(ada, rooms.Create(room="den", visibility="private"))
-        stage.do(ada, rooms.Invite("den", ben.subject))
-        assert stage.do(ben, rooms.Join("den"))["member"]["role"] == "member"
-        stage.do(ben, rooms.Leave("den"))
-        assert stage.refused(ben, rooms.Get("den")) == "not_found"
-        assert stage.types("den") == ["member.joined", "member.joined", "member.left"]
-
-    def test_an_admin_may_read_a_private_room_but_joins_by_invitation(
-        self, stage: Stage, ada: Principal, root: Principal
-    ) -> None:
-        stage.do(ada, rooms.Create(room="den", visibility="private"))
-        assert stage.refused(root, rooms.Join("den")) == "forbidden"
-
-    def test_the_last_owner_stays(self, stage: Stage, ada: Principal, ben: Principal, root: Principal) -> None:
-        stage.do(ada, rooms.Create(room="hall"))
-        stage.do(ben, rooms.Join("hall"))
-        for who, params in (
-            (ada, rooms.Leave("hall")),
-            (root, rooms.Remove("hall", ada.subject)),
-            (ada, rooms.SetRole("hall", ada.subject, "member")),
-        ):
-            assert stage.refused(who, params) == "conflict", params
-        stage.do(ada, rooms.SetRole("hall", ben.subject, "owner"))
-        stage.do(ada, rooms.Leave("hall"))
-        assert stage.refused(ben, rooms.Leave("hall")) == "conflict"
-
-
-class TestInviting:
-    def test_an_invited_account_is_a_member_at_once_under_its_name(
-        self, stage: Stage, ada: Principal, ben: Principal
-    ) -> None:
-        stage.do(ada, rooms.Create(room="den", visibility="private"))
-        member = stage.do(ada, rooms.Invite("den", "BEN"))["member"]
-        assert (member["subject"], member["name"], member["role"]) == (ben.subject, "ben", "member")
-        assert stage.do(ben, rooms.Get("den"))["room"]["role"] == "member"
-
-    def test_somebody_from_elsewhere_goes_by_the_subject(self, stage: Stage, ada: Principal) -> None:
-        stage.do(ada, rooms.Create(room="den", visibility="private"))
-        member = stage.do(ada, rooms.Invite("den", "acme:auth0|7"))["member"]
-        assert (member["subject"], member["name"]) == ("acme:auth0|7", "acme:auth0|7")
-
-    def test_inviting_a_member_has_no_effect(self, stage: Stage, ada: Principal, ben: Principal) -> None:
-        stage.do(ada, rooms.Create(room="hall"))
-        stage.do(ben, rooms.Join("hall"))
-        assert stage.do(ada, rooms.Invite("hall", ben.subject, role="owner"))["member"]["role"] == "member"
-        assert len(stage.log("hall")) == 2
-
-    def test_members_may_not_invite_and_moderators_only_members(
-        self, stage: Stage, ada: Principal, ben: Principal
-    ) -> None:
-        stage.do(ada, rooms.Create(room="hall"))
-        stage.do(ben, rooms.Join("hall"))
-        assert stage.refused(ben, rooms.Invite("hall", "x")) == "forbidden"
-        stage.do(ada, rooms.SetRole("hall", ben.subject, "moderator"))
-        assert stage.refused(ben, rooms.Invite("hall", "x", role="moderator")) == "forbidden"
-        assert stage.do(ben, rooms.Invite("hall", "x"))["member"]["role"] == "member"
-        assert stage.do(ada, rooms.Invite("hall", "y", role="moderator"))["member"]["role"] == "moderator"
-
-
-class TestRemovingAndBanning:
-    def test_a_banned_account_is_told_so_in_a_public_room(self, stage: Stage, ada: Principal, ben: Principal) -> None:
-        stage.do(ada, rooms.Create(room="hall"))
-        stage.do(ben, rooms.Join("hall"))
-        assert stage.do(ada, rooms.Remove("hall", ben.subject, ban=True, reason="spam")) == {}
-        for params in (rooms.Get("hall"), rooms.Join("hall"), messages.Send("hall", "x"), messages.List("hall")):
-            assert stage.refused(ben, params) == "banned", params
-        removed = stage.log("hall")[-1]
-        assert removed["type"] == "member.removed"
-        assert removed["data"]["member"]["subject"] == ben.subject
-        assert (removed["data"]["banned"], removed["data"]["reason"]) == (True, "spam")
-
-    def test_a_banned_account_does_not_find_a_private_room(self, stage: Stage, ada: Principal, ben: Principal) -> None:
-        stage.do(ada, rooms.Create(room="den", visibility="private"))
-        stage.do(ada, rooms.Invite("den", ben.subject))
-        stage.do(ada, rooms.Remove("den", ben.subject, ban=True))
-        assert stage.refused(ben, rooms.Get("den")) == "not_found"
-
-    def test_removed_without_a_ban_one_may_come_again(self, stage: Stage, ada: Principal, ben: Principal) -> None:
-        stage.do(ada, rooms.Create(room="hall"))
-        stage.do(ben, rooms.Join("hall"))
-        stage.do(ada, rooms.Remove("hall", ben.subject))
-        assert stage.refused(ben, messages.Send("hall", "x")) == "forbidden"
-        stage.do(ben, rooms.Join("hall"))
-        assert stage.types("hall")[1:] == ["member.joined", "member.removed", "member.joined"]
-
-    def test_an_invitation_lifts_a_ban(self, stage: Stage, ada: Principal, ben: Principal) -> None:
-        stage.do(ada, rooms.Create(room="hall"))
-        stage.do(ada, rooms.Remove("hall", ben.subject, ban=True))
-        assert stage.refused(ben, rooms.Join("hall")) == "banned"
-        stage.do(ada, rooms.Invite("hall", ben.subject))
-        stage.do(ben, rooms.Leave("hall"))
-        stage.do(ben, rooms.Join("hall"))
-
-    def test_a_username_bans_its_account_and_nobody_who_only_is_called_so(
-        self, stage: Stage, ada: Principal, ben: Principal
-    ) -> None:
-        stage.do(ada, rooms.Create(room="hall"))
-        stage.do(ada, rooms.Remove("hall", "Ben", ban=True))
-        assert stage.refused(ben, rooms.Get("hall")) == "banned"
-        assert stage.log("hall")[-1]["data"]["member"] == {
-            "room": "hall",
-            "subject": ben.subject,
-            "name": "ben",
-            "role": "member",
-            "joined_at": None,
-        }
-        called_ben = somebody("ben")
-        stage.do(called_ben, rooms.Join("hall"))
-        stage.do(ada, rooms.SetRole("hall", "ben", "moderator"))
-        assert stage.do(called_ben, rooms.Get("hall"))["room"]["role"] == "moderator"
-        stage.do(ada, rooms.Remove("hall", "ben"))
-        assert stage.do(called_ben, rooms.Get("hall"))["room"]["role"] is None
-
-    def test_a_second_ban_writes_no_second_event(self, stage: Stage, ada: Principal, ben: Principal) -> None:
-        stage.do(ada, rooms.Create(room="hall"))
-        stage.do(ada, rooms.Remove("hall", ben.subject, ban=True))
-        told = stage.decide(ada, rooms.Remove("hall", ben.subject, ban=True))
-        assert not told.events
-        assert stage.types("hall") == ["member.joined", "member.removed"]
-
-    def test_a_reader_who_never_joined_is_shown_out_by_a_change(
-        self, stage: Stage, ada: Principal, ben: Principal
-    ) -> None:
-        stage.do(ada, rooms.Create(room="hall"))
-        decision = stage.decide(ada, rooms.Remove("hall", ben.subject))
-        (change,) = decision.changes
-        assert (change.kind, change.target) == ("eviction", "hall")
-        assert change.detail == {"subject": ben.subject, "reason": "removed"}
-        assert not decision.events
-
-    def test_a_moderator_removes_plain_members_only(self, stage: Stage, ada: Principal, ben: Principal) -> None:
-        cid = stage.account("cid")
-        stage.do(ada, rooms.Create(room="hall"))
-        for who in (ben, cid):
-            stage.do(who, rooms.Join("hall"))
-        assert stage.refused(ben, rooms.Remove("hall", cid.subject)) == "forbidden"
-        stage.do(ada, rooms.SetRole("hall", ben.subject, "moderator"))
-        assert stage.refused(ben, rooms.Remove("hall", ada.subject)) == "forbidden"
-        stage.do(ben, rooms.Remove("hall", cid.subject))
-
-
 class TestGoverning:
     def test_only_owners_and_admins_update_set_roles_and_archive(
         self, stage: Stage, ada: Principal, ben: Principal, root: Principal
     ) -> None:
         stage.do(ada, rooms.Create(room="hall"))
-        stage.do(ben, rooms.Join("hall"))
-        stage.do(ada, rooms.SetRole("hall", ben.subject, "moderator"))
+        stage.do(ben, members.Join("hall"))
+        stage.do(ada, members.SetRole("hall", ben.subject, "moderator"))
         for params in (
             rooms.Update("hall", title="x"),
-            rooms.SetRole("hall", ben.subject, "owner"),
+            members.SetRole("hall", ben.subject, "owner"),
             rooms.Archive("hall"),
         ):
             assert stage.refused(ben, params) == "forbidden", params
         assert stage.do(root, rooms.Update("hall", title="Hall"))["room"]["title"] == "Hall"
-        assert stage.refused(ada, rooms.SetRole("hall", "nobody", "member")) == "not_found"
+        assert stage.refused(ada, members.SetRole("hall", "nobody", "member")) == "not_found"
 
     def test_an_update_is_an_event_whose_room_has_the_events_own_seq(self, stage: Stage, ada: Principal) -> None:
         stage.do(ada, rooms.Create(room="hall"))
@@ -325,7 +152,7 @@ class TestGoverning:
         stage.do(ada, rooms.Create(room="hall", title="Hall"))
         stage.do(ada, rooms.Update("hall", title="Hall"))
         stage.do(ada, rooms.Update("hall"))
-        stage.do(ada, rooms.SetRole("hall", ada.subject, "owner"))
+        stage.do(ada, members.SetRole("hall", ada.subject, "owner"))
         assert stage.types("hall") == ["member.joined"]
         stage.do(ada, rooms.Archive("hall"))
         stage.do(ada, rooms.Archive("hall"))
@@ -333,31 +160,31 @@ class TestGoverning:
 
     def test_in_an_archived_room_only_tidying_is_left(self, stage: Stage, ada: Principal, ben: Principal) -> None:
         stage.do(ada, rooms.Create(room="hall"))
-        stage.do(ben, rooms.Join("hall"))
+        stage.do(ben, members.Join("hall"))
         sent = stage.do(ben, messages.Send("hall", "hello", client_id="one"))["message"]
         stage.do(ada, rooms.Archive("hall"))
         for who, params in (
             (ben, messages.Send("hall", "more")),
             (ben, messages.Edit(sent["id"], "other")),
-            (stage.account("dee"), rooms.Join("hall")),
-            (ada, rooms.Invite("hall", "x")),
+            (stage.account("dee"), members.Join("hall")),
+            (ada, members.Invite("hall", "x")),
             (ada, rooms.Update("hall", title="x")),
-            (ada, rooms.SetRole("hall", ben.subject, "moderator")),
+            (ada, members.SetRole("hall", ben.subject, "moderator")),
         ):
             assert stage.refused(who, params) == "archived", params
         assert stage.do(ben, messages.Send("hall", "hello", client_id="one"))["duplicate"] is True
         stage.do(ben, receipts.Mark("hall", 3))
         stage.do(ada, messages.Delete(sent["id"]))
-        stage.do(ada, rooms.Remove("hall", "x", ban=True))
-        stage.do(ben, rooms.Leave("hall"))
+        stage.do(ada, members.Remove("hall", "x", ban=True))
+        stage.do(ben, members.Leave("hall"))
         assert stage.types("hall")[-3:] == ["message.deleted", "member.removed", "member.left"]
 
     def test_members_are_listed_by_subject(self, stage: Stage, ada: Principal) -> None:
         stage.do(ada, rooms.Create(room="hall"))
         for subject in ("~z", "Zed", "a b".replace(" ", "-"), "acme:1"):
-            stage.do(ada, rooms.Invite("hall", subject))
-        page = stage.do(ada, rooms.Members("hall", limit=3))
-        rest = stage.do(ada, rooms.Members("hall", limit=3, after=page["next"]))
+            stage.do(ada, members.Invite("hall", subject))
+        page = stage.do(ada, members.Members("hall", limit=3))
+        rest = stage.do(ada, members.Members("hall", limit=3, after=page["next"]))
         subjects = [member["subject"] for member in page["members"] + rest["members"]]
         assert subjects == sorted([ada.subject, "~z", "Zed", "a-b", "acme:1"])
         assert rest["next"] is None

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from parley.dialects.graphql_schema import ROOTS
-from parley.domain import accounts, departments, replies, rooms
+from parley.domain import accounts, departments, members, replies, rooms
 from parley.domain.commands import COMMANDS, Command
 from parley.domain.principal import OPERATOR
 from parley.service.passwords import hash_password
@@ -117,7 +117,7 @@ async def furnished(server: HereServer) -> tuple[dict[str, Any], Things]:
         said: list[str] = []
         theirs = other["conversation"]["id"]
         mine = own["conversation"]["id"]
-        store.execute(rooms.Invite("hall", ava))
+        store.execute(members.Invite("hall", ava))
         headers = {"Authorization": f"Bearer {login.json()['access_token']}"}
         for room in ("hall", theirs, f"{theirs}.notes", f"{mine}.notes"):
             call = {"jsonrpc": "2.0", "id": 1, "method": "message.send", "params": {"room": room, "text": "secret"}}

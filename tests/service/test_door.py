@@ -13,7 +13,7 @@ from parley.delivery.outbox import Turn
 from parley.delivery.presence import Presence
 from parley.delivery.readers import Subscription
 from parley.delivery.signals import Signals
-from parley.domain import accounts, messages, presence, replay, rooms
+from parley.domain import accounts, members, messages, presence, replay, rooms
 from parley.domain.commands import COMMANDS
 from parley.domain.errors import Refusal
 from parley.domain.params import Params
@@ -211,7 +211,7 @@ def test_edits_count_with_messages_and_nothing_else_does() -> None:
     assert desk.told() == [rate_limited(0.1)]
     for _ in range(20):
         desk.submit(messages.Delete(message="m"))
-        desk.submit(rooms.Leave(room=ROOM))
+        desk.submit(members.Leave(room=ROOM))
     assert desk.told() == []
 
 
@@ -323,7 +323,7 @@ CREATE = accounts.Create("eve", "a password", ["member"])
 def test_a_password_reaches_the_store_as_its_hash_and_nothing_behind_it_gets_there_first(desk: Desk) -> None:
     async def story() -> None:
         desk.submit(CREATE)
-        desk.submit(rooms.Leave(room=ROOM))
+        desk.submit(members.Leave(room=ROOM))
         desk.submit(rooms.Get(room=ROOM))
         await settle()
         assert desk.shelf.jobs == []
@@ -333,7 +333,7 @@ def test_a_password_reaches_the_store_as_its_hash_and_nothing_behind_it_gets_the
         assert isinstance(job.params, accounts.Create)
         assert job.params.password == "hash"
         desk.shelf.answer({"account": 1})
-        assert isinstance(desk.shelf.answer({}), rooms.Leave)
+        assert isinstance(desk.shelf.answer({}), members.Leave)
         assert isinstance(desk.shelf.answer({}), rooms.Get)
 
     in_a_loop(story())

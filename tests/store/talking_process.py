@@ -9,7 +9,7 @@ import random
 import sys
 from collections import Counter
 
-from parley.domain import accounts, messages, receipts, rooms
+from parley.domain import accounts, members, messages, receipts, rooms
 from parley.domain.errors import Refusal
 from parley.domain.params import Params
 from parley.domain.principal import OPERATOR, Principal
@@ -32,13 +32,13 @@ def chosen(chance: random.Random, known: list[str]) -> tuple[Principal, Params]:
         case "d":
             return OPERATOR, messages.Delete(chance.choice(known))
         case "j":
-            return who, rooms.Join(room)
+            return who, members.Join(room)
         case "l":
-            return who, rooms.Leave(room)
+            return who, members.Leave(room)
         case "i":
-            return OPERATOR, rooms.Invite(room, other)
+            return OPERATOR, members.Invite(room, other)
         case "r":
-            return OPERATOR, rooms.Remove(room, other, ban=chance.random() < 0.3)
+            return OPERATOR, members.Remove(room, other, ban=chance.random() < 0.3)
         case "u":
             return OPERATOR, rooms.Update(room, title=f"title {chance.random()}")
         case "m":

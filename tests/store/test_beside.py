@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from parley.domain import accounts, messages, receipts, rooms, sign_ins, tickets
+from parley.domain import accounts, members, messages, receipts, rooms, sign_ins, tickets
 from parley.domain.accounts import Account
 from parley.domain.errors import Refusal
 from parley.domain.principal import OPERATOR
@@ -32,17 +32,17 @@ async def test_a_writer_that_knows_its_rows_sees_at_once_what_somebody_else_wrot
     async with Asking(store_url) as asking:
         ada = beside.account("ada")
         await asking.write(ada, rooms.Create(room="hall"))
-        await asking.write(BEN, rooms.Join("hall"))
+        await asking.write(BEN, members.Join("hall"))
         for i in range(3):
             await asking.write(BEN, messages.Send("hall", str(i)))
         beside.do(ada, messages.Send("hall", "from beside"))
         sent = await asking.write(BEN, messages.Send("hall", "after it"))
         assert sent.reply["message"].seq == 7
-        beside.do(OPERATOR, rooms.Remove("hall", BEN.subject, ban=True))
+        beside.do(OPERATOR, members.Remove("hall", BEN.subject, ban=True))
         with pytest.raises(Refusal) as refused:
             await asking.write(BEN, messages.Send("hall", "banned by now"))
         assert refused.value.code == "banned"
-        beside.do(OPERATOR, rooms.Invite("hall", BEN.subject))
+        beside.do(OPERATOR, members.Invite("hall", BEN.subject))
         assert (await asking.write(BEN, messages.Send("hall", "back"))).reply["message"].seq == 10
         beside.do(OPERATOR, accounts.Disable(ada.subject))
         with pytest.raises(Refusal) as refused:
@@ -99,9 +99,9 @@ async def test_the_last_of_two_owners_stays_whoever_leaves_first(store_url: str)
         for i in range(10):
             room = f"room-{i}"
             await one.write(ADA, rooms.Create(room=room))
-            await one.write(ADA, rooms.Invite(room, BEN.subject, role="owner"))
+            await one.write(ADA, members.Invite(room, BEN.subject, role="owner"))
             holds = [one.hold_the_writers(), two.hold_the_writers()]
-            answers = [one.write(ADA, rooms.Leave(room)), two.write(BEN, rooms.Leave(room))]
+            answers = [one.write(ADA, members.Leave(room)), two.write(BEN, members.Leave(room))]
             for held in holds:
                 held.release()
             outcomes = await asyncio.wait_for(asyncio.gather(*answers, return_exceptions=True), PATIENCE_S)

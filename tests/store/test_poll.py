@@ -5,7 +5,7 @@ import asyncio
 import psycopg
 import pytest
 
-from parley.domain import accounts, messages, rooms
+from parley.domain import accounts, members, messages, rooms
 from parley.domain.principal import OPERATOR
 from tests.stage import Stage, somebody
 from tests.store.asking import Asking
@@ -33,7 +33,7 @@ async def test_changes_since_the_opening_are_told_once_whoever_made_them(store_u
         assert list((await asking.poll({})).changes) == [], "what was before the opening is not told"
         beside.do(OPERATOR, accounts.SetRoles(ada.subject, ["agent"]))
         await asking.write(ADA, rooms.Create(room="hall"))
-        await asking.write(ADA, rooms.Remove("hall", "eve"))
+        await asking.write(ADA, members.Remove("hall", "eve"))
         told = (await asking.poll({})).changes
         assert [(change.kind, change.target, change.detail) for change in told] == [
             ("account", ada.subject, {}),

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parley.domain import messages, receipts, replay, rooms
+from parley.domain import members, messages, receipts, replay, rooms
 from parley.domain.errors import Refusal
 from parley.domain.params import Params
 from parley.domain.ports import Decision
@@ -46,11 +46,11 @@ commands = st.one_of(
     ),
     st.tuples(st.just(messages.Edit), st.fixed_dictionaries({"text": texts})),
     st.tuples(st.just(messages.Delete), st.just({})),
-    st.tuples(st.just(rooms.Join), st.just({})),
-    st.tuples(st.just(rooms.Leave), st.just({})),
-    st.tuples(st.just(rooms.Invite), st.fixed_dictionaries({"subject": subjects, "role": roles})),
-    st.tuples(st.just(rooms.Remove), st.fixed_dictionaries({"subject": subjects, "ban": st.booleans()})),
-    st.tuples(st.just(rooms.SetRole), st.fixed_dictionaries({"subject": subjects, "role": roles})),
+    st.tuples(st.just(members.Join), st.just({})),
+    st.tuples(st.just(members.Leave), st.just({})),
+    st.tuples(st.just(members.Invite), st.fixed_dictionaries({"subject": subjects, "role": roles})),
+    st.tuples(st.just(members.Remove), st.fixed_dictionaries({"subject": subjects, "ban": st.booleans()})),
+    st.tuples(st.just(members.SetRole), st.fixed_dictionaries({"subject": subjects, "role": roles})),
     st.tuples(
         st.just(rooms.Update),
         st.fixed_dictionaries({"title": texts, "visibility": st.sampled_from([None, "public", "private"])}),
@@ -65,7 +65,7 @@ Story = list[tuple[Principal, tuple[type[Params], dict[str, Any]], int]]
 def new_room(stage: Stage) -> str:
     name = f"room-{next(_numbers)}"
     stage.do(OWNER, rooms.Create(room=name))
-    stage.do(MEMBER, rooms.Join(name))
+    stage.do(MEMBER, members.Join(name))
     for i in range(SEEDED):
         stage.do((OWNER, MEMBER)[i % 2], messages.Send(name, f"seed {i}"))
     return name
@@ -87,7 +87,7 @@ def snapshot(stage: Stage, room: str) -> dict[str, Any]:
     return {
         "seq": shown.pop("seq"),
         "room": shown,
-        "members": {m["subject"]: m for m in stage.do(OPERATOR, rooms.Members(room))["members"]},
+        "members": {m["subject"]: m for m in stage.do(OPERATOR, members.Members(room))["members"]},
         "messages": {m["seq"]: m for m in stage.do(OPERATOR, messages.List(room, limit=200))["messages"]},
     }
 

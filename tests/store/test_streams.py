@@ -6,9 +6,10 @@ from collections import Counter
 import pytest
 
 from parley.domain.errors import Refusal
+from parley.domain.leases import Cut, End, Keep, Take
 from parley.domain.ports import Decision
 from parley.domain.principal import OPERATOR
-from parley.domain.streams import Create, Cut, End, Get, Keep, SetPublishers, Take
+from parley.domain.streams import Create, Get, SetPublishers
 from tests.stage import Stage, somebody
 from tests.store.asking import Asking
 

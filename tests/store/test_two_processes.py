@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from parley.domain import rooms
+from parley.domain import members, rooms
 from parley.domain.principal import OPERATOR
 from tests.lengths import LONG
 from tests.serving import die_with_parent
@@ -23,7 +23,7 @@ def test_random_pairs_of_commands_from_two_processes_all_end_as_one_by_one(store
     for room in ROOMS:
         stage.do(OPERATOR, rooms.Create(room=room))
         for who in PEOPLE:
-            stage.do(who, rooms.Join(room))
+            stage.do(who, members.Join(room))
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.store.talking_process", store_url, str(seed), str(PAIRS)],

@@ -13,7 +13,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from parley.dialects.ogg import Pages, build_page, parse_page
-from parley.domain import streams
+from parley.domain import leases
 from tests.here import HereServer, serving, until
 from tests.ogg import HEAD as OGG_HEAD
 from tests.ogg import joined, link, packet
@@ -259,8 +259,8 @@ class TestTheLease:
                 await listener.pages(HEADER_PAGES + 1)
                 here.cut()
                 await until(lambda: not server.server.parts.streams.broadcasters)
-            elsewhere = await asyncio.to_thread(server.store.execute, streams.Take("show"), ada)
-            await asyncio.to_thread(server.store.execute, streams.Cut("show", elsewhere.reply.fence))
+            elsewhere = await asyncio.to_thread(server.store.execute, leases.Take("show"), ada)
+            await asyncio.to_thread(server.store.execute, leases.Cut("show", elsewhere.reply.fence))
             async with publish(server, "show", token) as here:
                 await here.news(live=True)
                 await here.send(HEAD + PAGES[1])

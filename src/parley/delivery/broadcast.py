@@ -2,7 +2,7 @@
 
 A listener gets the header pages first, then whole pages from the newest on. One whose socket does not drain is passed
 over, page by page, until it does. What is handed out is wrapped once for each form of socket, whatever their number.
-Knows no Ogg (`dialects/ogg.py`), no lease (`service/on_air.py`), and no socket.
+Knows no Ogg (`dialects/ogg.py`), no lease (`service/broadcast.py`), and no socket.
 """
 
 from collections.abc import Callable

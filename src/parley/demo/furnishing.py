@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from parley.domain import accounts, departments, replies, rooms, streams
+from parley.domain import accounts, departments, members, replies, rooms, streams
 from parley.domain.errors import Refusal
 from parley.domain.principal import OPERATOR, Principal
 from parley.store import Store
@@ -61,7 +61,7 @@ def furnish(store: Store, hash_password: Callable[[str], str]) -> None:
         store.execute(rooms.Create(room=ROOM, title="Lobby"), owner)
         # Once only: whoever has left, was removed or banned since has been so for a reason.
         for person in others:
-            store.execute(rooms.Join(room=ROOM), person)
+            store.execute(members.Join(room=ROOM), person)
         for name in DEPARTMENTS:
             store.execute(departments.Create(name=name), OPERATOR)
         for shortcut, text in REPLIES.items():

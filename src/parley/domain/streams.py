@@ -1,14 +1,6 @@
-"""Streams: live audio, who may hear it, who may send it, and the lease that only one sender holds. Holds `stream.*`.
+"""Streams: live audio, who may hear it and who may send it. Holds `stream.*`.
 
-The audio itself never comes here: `delivery/broadcast.py` carries it, `service/on_air.py` asks for the lease.
-
-The lease, kept in the stream's row and moved by comparing the fence, a number that only rises:
-
-| state | what is so                                    | who may take it             | becomes              |
-|-------|-----------------------------------------------|-----------------------------|----------------------|
-| free  | nobody sends                                  | whoever may broadcast       | held by `Take`       |
-| held  | its node said so not `LAPSE_MS` ago           | nobody, its session neither | grace, free by `End` |
-| grace | cut off (`Cut`, or its node fell silent)      | the session that had it     | held, free by time   |
+Who sends is `leases.py`'s. The audio itself never comes here: `delivery/broadcast.py` carries it.
 """
 
 from typing import Annotated, ClassVar, Final, Literal
@@ -24,7 +16,7 @@ from parley.domain.ids import ChosenId, Id, Subject, is_reserved, rfc3339
 from parley.domain.params import Limit, Params
 from parley.domain.ports import Acting, Decision, Row, Transaction
 from parley.domain.principal import Person
-from parley.domain.rooms import KIND_OF_STREAMS, Member, Room, Title, member_view, room_view
+from parley.domain.rooms import KIND_OF_STREAMS, Member, Room, Title, add_member, member_view, tell_room
 from parley.domain.sessions import Session
 
 ROOM: Final = "s-"
@@ -80,14 +72,6 @@ class StreamView(Struct):
     broadcaster: Person | None
 
 
-class Lease(Struct, frozen=True):
-    """What a `Take` gives: `fence` names it from now on; `resumes` says that the broadcast goes on after a cut."""
-
-    fence: int
-    resumes: bool
-    stream: StreamView
-
-
 class Naming(Params):
     """A command about one stream: the store locks its row before it decides."""
 
@@ -131,32 +115,10 @@ class May(Naming):
     follows: bool = False
 
 
-class Take(Naming):
-    """Not on the wire: the lease, for the session of the one who acts."""
-
-
-class Keep(Naming):
-    """Not on the wire: the holder of the lease `fence` is still there."""
-
-    fence: int
-
-
-class Cut(Keep):
-    """Not on the wire: its connection is gone; the grace begins."""
-
-
-class End(Keep):
-    """Not on the wire: the broadcast of the lease `fence` is over."""
-
-
 class Look(Params):
     """Not on the wire: the streams of these ids, as they are shown; those that are not there are left out."""
 
     streams: list[str]
-
-
-class Restarted(Params):
-    """Not on the wire: the one node there is has just begun, so no connection stands behind any lease."""
 
 
 # --- Who may ---------------------------------------------------------------------------------------------------------
@@ -254,9 +216,9 @@ def stop(tx: Transaction, p: Stop, who: Acting) -> Decision:
     stream = _governed(tx, p.stream, who)
     if stream.lease_at(who.now_ms) == "free":
         return Decision({"stream": view(stream, who.now_ms)})
-    _free(tx, stream)
+    free(tx, stream)
     audit.record(tx, who, "stream.stop", stream.id, subject=stream.subject)
-    return Decision({"stream": view(stream, who.now_ms)}, changes=[_moved(stream, who, "stopped")])
+    return Decision({"stream": view(stream, who.now_ms)}, changes=[moved(stream, who, "stopped")])
 
 
 def delete(tx: Transaction, p: Delete, who: Acting) -> Decision:
@@ -268,8 +230,8 @@ def delete(tx: Transaction, p: Delete, who: Acting) -> Decision:
     room = tx.get(Room, ROOM + stream.id)
     if room is not None and not room.archived:
         room.archived = True
-        events.append(_tell_room(tx, room, who, "room.archived"))
-    return Decision({}, events, changes=[_moved(stream, who, "deleted")])
+        events.append(tell_room(tx, room, who, "room.archived"))
+    return Decision({}, events, changes=[moved(stream, who, "deleted")])
 
 
 def set_publishers(tx: Transaction, p: SetPublishers, who: Acting) -> Decision:
@@ -281,10 +243,7 @@ def set_publishers(tx: Transaction, p: SetPublishers, who: Acting) -> Decision:
     stream.publishers = msgspec.json.encode(subjects).decode()
     tx.save(stream)
     audit.record(tx, who, "stream.set_publishers", stream.id, subjects=subjects, before=before)
-    return Decision({"stream": view(stream, who.now_ms)}, changes=[_moved(stream, who, "publishers")])
-
-
-# --- The lease -------------------------------------------------------------------------------------------------------
+    return Decision({"stream": view(stream, who.now_ms)}, changes=[moved(stream, who, "publishers")])
 
 
 def may(tx: Transaction, p: May, who: Acting) -> Decision:
@@ -296,77 +255,21 @@ def may(tx: Transaction, p: May, who: Acting) -> Decision:
     return Decision(view(require(tx, p.stream, who, p.action), who.now_ms))
 
 
-def take(tx: Transaction, p: Take, who: Acting) -> Decision:
-    """A `Lease`. Raises: Refusal (as `require`; `already_live`, `own` where it is this session that has it)."""
-    stream = require(tx, p.stream, who, "publish")
-    state = stream.lease_at(who.now_ms)
-    is_own = (stream.session, stream.subject) == (who.principal.session, who.subject)
-    resumes = state == "grace" and is_own
-    if state == "held" and is_own:
-        raise Refusal("already_live", "Another connection of this session is broadcasting.", own=True)
-    if state != "free" and not resumes:
-        raise Refusal("already_live")
-    person = who.person
-    stream.fence += 1
-    stream.session, stream.held = who.principal.session, True
-    stream.subject, stream.name, stream.subject_type = person.subject, person.name, person.type
-    stream.seen_at_ms = who.now_ms
-    if not resumes:
-        stream.live_at_ms = who.now_ms
-    tx.save(stream)
-    lease = Lease(stream.fence, resumes, view(stream, who.now_ms))
-    return Decision(lease, changes=[_moved(stream, who, "taken")])
-
-
-def keep(tx: Transaction, p: Keep, who: Acting) -> Decision:
-    """Whether the lease is still that one's."""
-    stream = tx.get(Stream, p.stream)
-    if stream is None or stream.fence != p.fence or not stream.held:
-        return Decision(False)
-    stream.seen_at_ms = who.now_ms
-    tx.save(stream)
-    return Decision(True)
-
-
-def cut(tx: Transaction, p: Cut, who: Acting) -> Decision:
-    stream = tx.get(Stream, p.stream)
-    if stream is None or stream.fence != p.fence or not stream.held:
-        return Decision(False)
-    stream.held = False
-    stream.seen_at_ms = who.now_ms
-    tx.save(stream)
-    return Decision(True)
-
-
-def end(tx: Transaction, p: End, who: Acting) -> Decision:
-    stream = tx.get(Stream, p.stream)
-    if stream is None or stream.fence != p.fence or stream.session is None:
-        return Decision(False)
-    _free(tx, stream)
-    return Decision(True, changes=[_moved(stream, who, "ended")])
-
-
 def look(tx: Transaction, p: Look, who: Acting) -> Decision:
     tx.load(Stream, p.streams)
     found = [tx.get(Stream, each) for each in p.streams]
     return Decision({row.id: (view(row, who.now_ms), row.fence) for row in found if row is not None})
 
 
-def restarted(tx: Transaction, p: Restarted, who: Acting) -> Decision:
-    for stream in tx.streams_held():
-        stream.held = False
-        stream.seen_at_ms = who.now_ms
-        tx.save(stream)
-    return Decision(None)
-
-
-def _free(tx: Transaction, stream: Stream) -> None:
+def free(tx: Transaction, stream: Stream) -> None:
+    """End the lease, whoever has it."""
     stream.session, stream.held = None, False
     stream.fence += 1  # whatever the last holder still sends is of a lease that is over
     tx.save(stream)
 
 
-def _moved(stream: Stream, who: Acting, what: str) -> Change:
+def moved(stream: Stream, who: Acting, what: str) -> Change:
+    """What tells the nodes that something about the stream is another."""
     return Change("stream", stream.id, who.now_ms, {"what": what, "fence": stream.fence})
 
 
@@ -390,7 +293,7 @@ def _open_room(tx: Transaction, stream: Stream, who: Acting) -> list[Event]:
         tx.add(room)
     else:  # of a stream of this id that was deleted: its log goes on, its owners own nothing any more
         room.archived, room.title = False, stream.title
-        events.append(_tell_room(tx, room, who, "room.updated"))
+        events.append(tell_room(tx, room, who, "room.updated"))
         for former in _owners(tx, room.id):
             if former.subject != who.subject:
                 former.role = "member"
@@ -398,11 +301,7 @@ def _open_room(tx: Transaction, stream: Stream, who: Acting) -> list[Event]:
                 events.append(log.append(tx, room, who, "member.role_changed", {"member": member_view(former)}))
     member = tx.get(Member, room.id, who.subject)
     if member is None:
-        member = Member(
-            room=room.id, subject=who.subject, name=who.principal.name, role="owner", joined_at_ms=who.now_ms
-        )
-        tx.add(member)
-        events.append(log.append(tx, room, who, "member.joined", {"member": member_view(member)}))
+        events.append(add_member(tx, room, who, who.subject, who.principal.name, "owner"))
     elif member.role != "owner":
         member.role = "owner"
         tx.save(member)
@@ -417,9 +316,3 @@ def _owners(tx: Transaction, room: str) -> list[Member]:
         found += [row for row in rows if row.role == "owner"]
         after = rows[-1].subject
     return found
-
-
-def _tell_room(tx: Transaction, room: Room, who: Acting, kind: str) -> Event:
-    shown = room_view(tx, room, None)
-    shown.seq = room.seq + 1
-    return log.append(tx, room, who, kind, {"room": shown})

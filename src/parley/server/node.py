@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from parley.config import Settings
+from parley.domain.leases import Restarted
 from parley.domain.revocation import InForce
-from parley.domain.streams import Restarted
 from parley.server.front import Front
 from parley.server.listening import DRAIN_S, Beside, Serving, listen, listen_inside, own_address, shown
 from parley.server.parts import Clock, Parts

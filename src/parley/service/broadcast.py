@@ -10,8 +10,9 @@ from typing import Any, Final
 from parley.delivery.broadcast import Audio
 from parley.dialects.ogg import Kind, NotOggOpus, OpusStream, Pages
 from parley.domain.errors import Refusal
+from parley.domain.leases import Cut, End, Keep, Lease, Take
 from parley.domain.principal import OPERATOR, Principal
-from parley.domain.streams import GRACE_MS, LAPSE_MS, Cut, End, Keep, Lease, Look, StreamView, Take
+from parley.domain.streams import GRACE_MS, LAPSE_MS, Look, StreamView
 from parley.service.streams import Line, Scheduled, Streams
 
 #: How often a holder's node says that it is still there: a few times within `LAPSE_MS`.
