@@ -10,12 +10,12 @@ import pytest
 from parley.tokens import Credential, Presented, TokenRefused, find_credential
 from parley.tokens.bearer import (
     CARRIERS,
+    CONVERSATION_START,
     DEFAULT_CARRIERS,
     GRAPHQL_SOCKET,
     NATIVE_SOCKET,
     PLAIN,
     SOCKETIO_POLLING,
-    SOCKETIO_SESSION,
     SOCKETIO_UPGRADE,
     STREAM_AUDIO,
     STREAM_LISTEN_SOCKET,
@@ -26,7 +26,6 @@ from parley.tokens.bearer import (
     credential_in_authenticate,
     credential_in_connection_init,
     credential_in_socketio_auth,
-    endpoint_for,
 )
 
 ALL = frozenset(CARRIERS)
@@ -182,7 +181,7 @@ def test_a_first_message_may_bring_the_token_unless_that_carrier_is_off() -> Non
         assert found([], endpoint=endpoint).credential is None
         assert code_of([], endpoint=endpoint, on=ALL - {"message"}) == "token_missing"
     assert code_of([], endpoint=PLAIN) == "token_missing"
-    for endpoint in (STREAM_AUDIO, STREAM_LISTEN_SOCKET, SOCKETIO_SESSION):
+    for endpoint in (STREAM_AUDIO, STREAM_LISTEN_SOCKET):
         assert found([], endpoint=endpoint, on=ALL - {"message"}).credential is None
 
 
@@ -191,34 +190,10 @@ def test_a_carrier_is_not_looked_at_where_it_has_no_place() -> None:
     assert code_of(everything, "token=c&ticket=d", endpoint=PLAIN) == "token_missing"
     assert carried(found(everything, "token=c&ticket=d", endpoint=STREAM_AUDIO)) == ("ticket", "d", "ticket")
     assert carried(found(everything, "token=c", endpoint=SOCKETIO_POLLING)) == ("token", "c", "query")
-    assert carried(found([header("x"), *everything], "token=c&ticket=d", endpoint=SOCKETIO_SESSION)) is None
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "query", "is_upgrade", "endpoint"),
-    [
-        ("GET", "/ws", "", True, NATIVE_SOCKET),
-        ("GET", "/graphql", "", True, GRAPHQL_SOCKET),
-        ("POST", "/graphql", "", False, PLAIN),
-        ("GET", "/streams/radio/publish", "", True, STREAM_SOCKET),
-        ("GET", "/streams/radio/listen", "", True, STREAM_LISTEN_SOCKET),
-        ("GET", "/streams/radio", "", False, STREAM_AUDIO),
-        ("PUT", "/streams/radio", "", False, PLAIN),
-        ("GET", "/socket.io/", "EIO=4&transport=polling", False, SOCKETIO_POLLING),
-        ("GET", "/socket.io/", "EIO=4&transport=websocket", True, SOCKETIO_UPGRADE),
-        ("GET", "/socket.io/", "EIO=4&transport=websocket&sid=x", True, SOCKETIO_SESSION),
-        ("POST", "/socket.io/", "EIO=4&transport=polling&sid=", False, SOCKETIO_SESSION),
-        ("POST", "/rpc", "", False, PLAIN),
-    ],
-)
-def test_each_place_of_parley_has_its_carriers(
-    method: str, path: str, query: str, is_upgrade: bool, endpoint: Endpoint
-) -> None:
-    assert endpoint_for(method, path, query, is_upgrade=is_upgrade) == endpoint
 
 
 def test_a_conversation_may_be_started_without_a_credential() -> None:
-    assert find_credential([], endpoint=endpoint_for("POST", "/conversations", "", is_upgrade=False)).credential is None
+    assert find_credential([], endpoint=CONVERSATION_START).credential is None
 
 
 def test_a_pages_credential_is_refused_on_an_accepted_socket_and_any_other_by_http() -> None:

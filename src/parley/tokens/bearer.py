@@ -79,27 +79,7 @@ STREAM_LISTEN_SOCKET: Final = replace(STREAM_SOCKET, credential_optional=True)
 STREAM_AUDIO: Final = Endpoint(frozenset({"header", "ticket"}), credential_optional=True)
 SOCKETIO_UPGRADE: Final = Endpoint(_UPGRADE - {"subprotocol"})
 SOCKETIO_POLLING: Final = Endpoint(frozenset({"header", "ticket", "message", "query"}))
-# Socket.IO clients repeat their first headers for ever: once there is an Engine.IO session nothing is looked at.
-SOCKETIO_SESSION: Final = Endpoint(frozenset(), credential_optional=True)
 CONVERSATION_START: Final = Endpoint(credential_optional=True)
-
-
-def endpoint_for(method: str, path: str, query: str, *, is_upgrade: bool) -> Endpoint:
-    """Which of Parley's own places a request goes to; `query` is raw, without its question mark."""
-    if path.startswith("/socket.io/"):
-        if any(name == "sid" for name, _ in _query_parameters(query)):
-            return SOCKETIO_SESSION
-        return SOCKETIO_UPGRADE if is_upgrade else SOCKETIO_POLLING
-    is_stream = path.startswith("/streams/")
-    if is_upgrade:
-        if is_stream:
-            return STREAM_LISTEN_SOCKET if path.endswith("/listen") else STREAM_SOCKET
-        return {"/ws": NATIVE_SOCKET, "/graphql": GRAPHQL_SOCKET}.get(path, PLAIN)
-    if is_stream and method in ("GET", "HEAD"):
-        return STREAM_AUDIO
-    if path == "/conversations" and method == "POST":
-        return CONVERSATION_START
-    return PLAIN
 
 
 def find_credential(
