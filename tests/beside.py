@@ -2,8 +2,9 @@
 
 import os
 import subprocess
-import sys
+import tempfile
 
+from tests.nursery import NURSERY
 from tests.serving import PATIENCE_S, ROOT, ServerProcess
 
 
@@ -15,13 +16,14 @@ def parley(server: ServerProcess, *arguments: str, stdin: str = "") -> str:
 
 
 def run(server: ServerProcess, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "parley", *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, **server.settings, "PARLEY_DATA": str(server.data)},
-        timeout=4 * PATIENCE_S,
-        check=False,
-    )
+    env = {**os.environ, **server.settings, "PARLEY_DATA": str(server.data)}
+    with tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        told.write(stdin.encode())
+        told.seek(0)
+        command = NURSERY.start(
+            arguments, env=env, cwd=str(ROOT), stdin=told.fileno(), stdout=out.fileno(), stderr=err.fileno()
+        )
+        status = command.wait(4 * PATIENCE_S)
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(arguments, status, out.read().decode(), err.read().decode())

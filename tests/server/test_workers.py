@@ -28,6 +28,8 @@ def children(pid: int) -> set[int]:
 
 
 class Workers(ServerProcess):
+    is_forked = False  # they fork by themselves
+
     @property
     def pids(self) -> set[int]:
         assert self.process is not None
