@@ -33,9 +33,10 @@ class MovedClock(Clock):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self.added_s = 0.0
+        self.set_s = 0.0
 
     def unix_s(self) -> float:
-        return time.time() + self.added_s
+        return time.time() + self.added_s + self.set_s
 
     def monotonic_s(self) -> float:
         return self._loop.time() + self.added_s
@@ -69,6 +70,12 @@ class HereServer:
         clock = self.server.parts.clock
         assert isinstance(clock, MovedClock)
         clock.added_s += seconds
+
+    def set_clock(self, seconds: float) -> None:
+        """Set the clock forward, as after a sleep of the machine: of the time that waits go by nothing has passed."""
+        clock = self.server.parts.clock
+        assert isinstance(clock, MovedClock)
+        clock.set_s += seconds
 
     def move(self, seconds: float) -> None:
         """Let time pass, and whatever it makes due happen."""

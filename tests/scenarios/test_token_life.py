@@ -279,3 +279,14 @@ class TestTheFence:
             real(*polls[0])
             assert (await ada.event("message.created"))["data"]["message"]["text"] == "behind the fence"
             assert len(ada.events("den")) == 1
+
+
+async def test_after_a_sleep_of_the_machine_a_token_that_is_over_is_found_within_a_minute(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path / "data", limits__ping_interval=0) as server,
+        server.client(server.token("ada", ttl_s=900)) as ada,
+    ):
+        await ada.call("session.describe")
+        server.set_clock(930)
+        server.move(60)
+        assert await ada.closed() == (4401, "token_expired")

@@ -13,7 +13,7 @@ from parley.domain.ports import Moved
 from parley.domain.principal import Person
 from parley.domain.receipts import ReceiptView
 from parley.domain.revocation import Revocation
-from parley.service.watch import FENCE_S, POLL_INTERVAL_S, SIGNALS_INTERVAL_S, SWEEP_INTERVAL_MS, Watch
+from parley.service.watch import FENCE_S, POLL_INTERVAL_S, SIGNALS_INTERVAL_S, SWEEP_INTERVAL_S, Watch
 from parley.tokens import RevocationSet
 from parley.tokens.claims import own_claims
 from parley.transport.timers import Timer
@@ -37,6 +37,7 @@ class Node:
         self.scene.hub.came, self.scene.hub.left = self.present.came, self.present.left
         self.revocations = RevocationSet()
         self.heard: list[Any] = []
+        self.set_back_s = 0.0
         self.watch = Watch(
             self.shelf,
             self.scene.hub,
@@ -53,7 +54,7 @@ class Node:
         self.bus.receive(self.watch.received)
 
     def clock_ms(self) -> int:
-        return START_MS + int((self.loop.now_s - 1000) * 1000)
+        return START_MS + int((self.loop.now_s - 1000 - self.set_back_s) * 1000)
 
     def _schedule(self, at_s: float, callback: Any) -> Timer:
         timer = Timer(at_s, callback, 0)
@@ -357,9 +358,11 @@ def test_who_has_gone_is_told_in_time(node: Node) -> None:
     assert cy.lines == ["~presence.changed"] * 2
 
 
-def test_what_has_expired_is_swept_once_an_hour(node: Node) -> None:
+@pytest.mark.parametrize("set_back_s", [0.0, 86_400.0])
+def test_what_has_expired_is_swept_once_an_hour_whatever_the_calendar_says(node: Node, set_back_s: float) -> None:
     node.start()
-    node.loop.now_s += SWEEP_INTERVAL_MS / 1000
+    node.set_back_s = set_back_s
+    node.loop.now_s += SWEEP_INTERVAL_S
     node.loop.forward(SIGNALS_INTERVAL_S)
     assert [type(job.params).__name__ for job in node.shelf.jobs] == ["Sweep"]
     node.shelf.answer({})

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 POLL_INTERVAL_S: Final = 0.5
 SIGNALS_INTERVAL_S: Final = 1.0
-SWEEP_INTERVAL_MS: Final = 3_600_000
+SWEEP_INTERVAL_S: Final = 3600.0
 #: Without a good read of revocations for this long, nothing is handed to anybody.
 FENCE_S: Final = 1.0
 
@@ -78,7 +78,7 @@ class Watch:
         self._stopped = False
         #: What else wants to be called about once a second.
         self.ticks: list[Callable[[], None]] = []
-        self._swept_at_ms = clock_ms()
+        self._swept_at_s = hub.clock_s()  # not of the calendar, which may be set back by years
         # When each conversation was last blocked or unblocked, since the last sweep: a repetition comes within seconds.
         self._blocks: dict[str, int] = {}
         #: When the store last answered a poll, Unix milliseconds; None before the first.
@@ -203,8 +203,9 @@ class Watch:
             tick()
         self._signals.tick(self._clock_ms())
         now_ms = self._clock_ms()
-        if now_ms - self._swept_at_ms > SWEEP_INTERVAL_MS:
-            self._swept_at_ms = now_ms
+        now_s = self._hub.clock_s()
+        if now_s - self._swept_at_s > SWEEP_INTERVAL_S:
+            self._swept_at_s = now_s
             self._revocations.forget_expired(now_ms / 1000)
             self._blocks.clear()
             self._store.write(Job(Sweep(), OPERATOR, _swept))

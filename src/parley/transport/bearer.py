@@ -13,7 +13,7 @@ from parley.domain.ids import rfc3339
 from parley.domain.principal import Principal
 from parley.transport.connections import Live
 from parley.transport.node import Node
-from parley.transport.timers import Timer
+from parley.transport.timers import LOOK_AGAIN_S, Timer
 
 #: How long to wait before the store is asked again, where it was away.
 ASK_AGAIN_S: Final = 1.0
@@ -90,7 +90,8 @@ class Bearer:
             connection.close(4401, "token_expired")
             return
         # A timer may be early by a hair: never look again at once.
-        self._expiry = node.wheel.schedule(node.clock_s() + max(next_s, 0.001), self.watch)
+        next_s = min(max(next_s, 0.001), LOOK_AGAIN_S)
+        self._expiry = node.wheel.schedule(node.clock_s() + next_s, self.watch)
 
     def renew(self, request: Request, params: sessions.Renew, principal: Principal) -> None:
         """`session.refresh`: a new token for the same bearer, which also ends a hold."""

@@ -27,6 +27,7 @@ from parley.transport.frames import chunk
 from parley.transport.http import Handlers
 from parley.transport.http_protocol import LEND
 from parley.transport.node import Node
+from parley.transport.timers import LOOK_AGAIN_S
 from parley.transport.websocket import limit_unsent
 
 #: Unsent bytes in the transport from which on a listener is passed over: a few seconds of audio.
@@ -155,7 +156,7 @@ class _Bare(ABC):
             return
         left_s = principal.expires_at_s - node.clock_ms() / 1000
         if left_s > 0:
-            self._follow_in(left_s)
+            self._follow_in(min(left_s, LOOK_AGAIN_S))
         elif not principal.kept:
             self.finish(Refusal("token_expired"))
         else:

@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 
 # (Timers at least this far away, lie in buckets this wide), in seconds, the farthest first.
 _LEVELS = ((409.6, 409.6), (6.4, 6.4), (0.1, 0.1))
+#: Whoever waits for a moment of the calendar, as a token's end is, looks at the clock again after this at the latest:
+#: that may have been set, and the clock that waits go by stands still while the machine sleeps.
+LOOK_AGAIN_S = 60.0
 # A loop is woken at most this often: what is due within it is run together.
 GRAIN_S = 0.004
 
