@@ -217,3 +217,8 @@ class Scene:
     def poll(self) -> None:
         """What the poll finds."""
         self.hub.moved({room: self.logs.head(room) for room in self.hub.heads()})
+
+
+def events(*seqs: int) -> list[str]:
+    """The lines of these events."""
+    return [f"#{seq}" for seq in seqs]

@@ -195,11 +195,6 @@ class Store:
 
 
 @pytest.fixture
-def scene() -> Scene:
-    return Scene()
-
-
-@pytest.fixture
 def store(scene: Scene) -> Store:
     return Store(scene)
 

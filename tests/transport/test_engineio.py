@@ -3,18 +3,16 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 import pytest
 
-from parley.dialects import engineio
 from parley.dialects.engineio import State
-from parley.transport import candidate
 from parley.transport import engineio as sessions
 from parley.transport.frames import frame_binary, frame_ping, frame_text, messages_in
-from tests.interop.conformance import Application, EngineEcho
-from tests.transport.http_wire import Answer, Http, PolledSession, request
+from tests.interop.conformance import Application
+from tests.transport.engine import ECHO, next_text, over_socket, played, waiting
+from tests.transport.http_wire import Http, PolledSession, request
 from tests.transport.wire import (
     BINARY,
     TEXT,
@@ -22,51 +20,10 @@ from tests.transport.wire import (
     Server,
     closing,
     halves,
-    listening,
     masked,
     request_head,
-    run,
     single_bytes,
 )
-
-ECHO = "/engine.io/?EIO=4&transport="
-CALM = {"ping_interval_s": 60, "ping_timeout_s": 60}
-
-Scene = Callable[[Server, Application], Awaitable[None]]
-
-
-def played(scene: Scene, **times: float) -> None:
-    async def play() -> None:
-        application = Application(**{**CALM, **times})
-        async with listening(application.decide, app=application.app) as server:
-            await scene(server, application)
-            for engine in application.engines.values():
-                for session in list(engine.sessions.values()):
-                    session.abort()
-
-    run(play(), 60)
-
-
-@asynccontextmanager
-async def over_socket(server: Server, path: str = ECHO + "websocket") -> AsyncIterator[Peer]:
-    async with await Peer.upgraded(server.port, path) as peer:
-        yield peer
-
-
-async def next_text(peer: Peer) -> bytes:
-    first, payload = await peer.frame()
-    assert first == TEXT
-    return payload
-
-
-async def waiting(session: PolledSession, application: Application) -> "asyncio.Task[Answer]":
-    """A poll that has arrived."""
-    live = application.engines["/engine.io/"].sessions[session.opened["sid"]]
-    polling = session.polling()
-    while not live._backlog.has_poll and not polling.done():
-        await asyncio.sleep(0)
-    return polling
-
 
 # --- The handshake ----------------------------------------------------------------------------------------------------
 
@@ -324,52 +281,6 @@ def test_a_post_that_is_cut_short_or_too_long_ends_the_session() -> None:
     played(scene)
 
 
-# --- Pings ------------------------------------------------------------------------------------------------------------
-
-
-def test_pings_are_answered_and_the_session_lives_over_http_and_on_a_websocket() -> None:
-    async def scene(server: Server, _: Application) -> None:
-        async with await PolledSession.open(server.port) as session, over_socket(server) as peer:
-            await next_text(peer)
-            for _round in range(3):
-                assert (await session.poll()).text == "2"
-                assert (await session.post(b"3")).text == "ok"
-                assert await next_text(peer) == b"2"
-                await peer.send(masked(TEXT, b"3"))
-
-    played(scene, ping_interval_s=0.05, ping_timeout_s=5)
-
-
-def test_who_does_not_answer_is_gone_in_time() -> None:
-    async def scene(server: Server, application: Application) -> None:
-        loop = asyncio.get_running_loop()
-        async with await PolledSession.open(server.port) as session, over_socket(server) as peer:
-            begun_s = loop.time()
-            await next_text(peer)
-            polling = session.polling()
-            assert (await polling).text == "2"
-            assert (await session.poll()).text == "6"
-            assert await next_text(peer) == b"2"
-            assert await peer.close_code() == 1001
-            assert loop.time() - begun_s < 2
-            assert not application.engines["/engine.io/"].sessions
-
-    played(scene, ping_interval_s=0.1, ping_timeout_s=0.1)
-
-
-def test_a_pong_that_nothing_asked_for_or_that_was_not_polled_keeps_nobody_alive() -> None:
-    async def scene(server: Server, application: Application) -> None:
-        async with await PolledSession.open(server.port) as session:
-            for _ in range(10):
-                await session.posts.send(request("POST", session.query, b"3"))
-                if (await session.posts.answer()).status == 400:
-                    break
-                await asyncio.sleep(0.05)
-            assert await session.is_over()
-
-    played(scene, ping_interval_s=0.1, ping_timeout_s=0.1)
-
-
 # --- Its end ----------------------------------------------------------------------------------------------------------
 
 
@@ -413,111 +324,6 @@ def test_a_farewell_that_nobody_polls_is_forgotten(monkeypatch: pytest.MonkeyPat
             assert (live.state, live.unpolled_bytes) == (State.OVER, 0)
 
     played(scene)
-
-
-# --- The upgrade ------------------------------------------------------------------------------------------------------
-
-
-def test_an_upgrade_is_probed_the_poll_ends_and_all_goes_on_there() -> None:
-    async def scene(server: Server, application: Application) -> None:
-        async with await PolledSession.open(server.port) as session, over_socket(server, session.socket_path) as peer:
-            polling = await waiting(session, application)
-            await peer.send(masked(TEXT, b"2probe"))
-            assert await next_text(peer) == b"3probe"
-            assert (await polling).text == "6"
-            assert (await session.poll()).text == "6"
-            await peer.send(masked(TEXT, b"5") + masked(TEXT, b"4hello"))
-            assert await next_text(peer) == b"4hello"
-            assert await session.is_over()
-            async with over_socket(server, session.socket_path) as second:
-                assert await second.close_code() == 4400
-            await peer.send(masked(TEXT, b"4still here"))
-            assert await next_text(peer) == b"4still here"
-
-    played(scene)
-
-
-@pytest.mark.parametrize("said", [b"4hello", b"5", b"2", b"1", b"", None])
-def test_a_candidate_that_says_anything_else_or_goes_is_dropped_and_the_session_polls_on(said: bytes | None) -> None:
-    async def scene(server: Server, application: Application) -> None:
-        async with await PolledSession.open(server.port) as session:
-            async with over_socket(server, session.socket_path) as peer:
-                if said is not None:
-                    await peer.send(masked(TEXT, said))
-                    assert await peer.close_code() == 1000
-            (live,) = application.engines["/engine.io/"].sessions.values()
-            while live.state is not State.POLLING:
-                await asyncio.sleep(0)
-            await session.post(b"4hello")
-            assert (await session.poll()).text == "4hello"
-
-    played(scene)
-
-
-def test_a_candidate_has_its_time_and_there_is_one_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(candidate, "UPGRADE_TIMEOUT_S", 0.2)
-
-    async def scene(server: Server, _: Application) -> None:
-        async with await PolledSession.open(server.port) as session, over_socket(server, session.socket_path) as peer:
-            async with over_socket(server, session.socket_path) as second:
-                assert await second.close_code() == 4400
-            await peer.send(masked(TEXT, b"2probe"))
-            assert await next_text(peer) == b"3probe"
-            assert await peer.close_code() == 1000
-            await session.post(b"4hello")
-            assert (await session.poll()).text == "4hello"
-
-    played(scene)
-
-
-class Counting(EngineEcho):
-    """Counts without a pause, from the first message on: "4n" for n = 0, 1, 2, …"""
-
-    def text(self, data: bytes, /) -> None:
-        self.number, self.last = 0, int(data)
-        self.step()
-
-    def step(self) -> None:
-        for _ in range(3):
-            if self.number < self.last:
-                frame = frame_text(b"4%d" % self.number)
-                self.session.write(frame if self.number % 7 else frame_binary(b"%d" % self.number))
-                self.number += 1
-        if self.number < self.last:
-            asyncio.get_running_loop().call_soon(self.step)
-
-
-@pytest.mark.parametrize("polls", range(8))
-def test_nothing_is_lost_or_reordered_over_an_upgrade(polls: int) -> None:
-    """Protocol: "pause the HTTP long-polling transport …, to ensure that no packet gets lost"."""
-
-    async def play() -> None:
-        application = Application({"/engine.io/": Counting}, **CALM)
-        async with listening(application.decide, app=application.app) as server:
-            async with await PolledSession.open(server.port) as session:
-                got: list[bytes] = []
-
-                async def poll() -> None:
-                    packets = engineio.decode_payload((await session.poll()).body)
-                    got.extend(packet.data for packet in packets if packet.kind == engineio.MESSAGE)
-
-                await session.post(b"4600")
-                for _ in range(polls):
-                    await poll()
-                polling = asyncio.ensure_future(poll())
-                async with over_socket(server, session.socket_path) as peer:
-                    await peer.send(masked(TEXT, b"2probe"))
-                    assert await next_text(peer) == b"3probe"
-                    await polling
-                    await peer.send(masked(TEXT, b"5"))
-                    while len(got) < 600:
-                        first, payload = await peer.frame()
-                        got.append(payload if first == BINARY else payload[1:])
-                assert got == [b"%d" % number for number in range(600)]
-            for live in list(application.engines["/engine.io/"].sessions.values()):
-                live.abort()
-
-    run(play())
 
 
 # --- What has a limit -------------------------------------------------------------------------------------------------
