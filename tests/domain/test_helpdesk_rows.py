@@ -1,10 +1,13 @@
 """Departments, canned replies, agents: what a helpdesk is furnished with, on both stores."""
 
+from typing import Any
+
 import pytest
 
 from parley.domain import accounts, agents, claims, departments, replies, transcripts
 from parley.domain.departments import Hours
 from parley.domain.principal import OPERATOR
+from parley.store.engine import Engine, Query
 from tests.domain.helpdesk import Helpdesk, of
 from tests.stage import Stage, somebody
 
@@ -67,6 +70,25 @@ class TestAgents:
         stage.do(desk.root, accounts.Disable(desk.ava.subject))
         stage.do(desk.root, accounts.SetRoles(desk.bo.subject, ["member"]))
         assert [a["name"] for a in stage.do(desk.root, agents.List())["agents"]] == ["Far"]
+
+    def test_the_list_of_many_asks_the_store_no_more_often(
+        self, stage: Stage, desk: Helpdesk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[str] = []
+        on = Query.on
+
+        def counted(query: Query, engine: Engine, parameters: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+            asked.append(on(query, engine, parameters)[0])
+            return on(query, engine, parameters)
+
+        monkeypatch.setattr(Query, "on", counted)
+        stage.do(desk.root, agents.List())
+        of_few = len(asked)
+        for number in range(20):
+            stage.do(somebody(f"acme:{number}", "agent"), agents.SetStatus("available"))
+        asked.clear()
+        assert len(stage.do(desk.root, agents.List())["agents"]) > 20
+        assert len(asked) <= of_few + 1, "those without the role in their row are looked up, all at once"
 
     def test_away_and_back(self, stage: Stage, desk: Helpdesk) -> None:
         assert stage.do(desk.ava, agents.SetStatus("away", capacity=2))["agent"]["status"] == "away"

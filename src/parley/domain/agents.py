@@ -82,7 +82,7 @@ def set_status(tx: Transaction, p: SetStatus, who: Acting) -> Decision:
         agent.away_at_ms = who.now_ms if p.status == "away" else None
     if p.capacity is not None:
         agent.capacity = p.capacity
-    view = _view(tx, agent, who)
+    view = _view(agent, who, tx.open_with(agent.subject))
     if before == (agent.status, agent.capacity):
         return Decision({"agent": view})
     # Nobody needs to know tomorrow who was away today: a signal to those who look, and no event.
@@ -91,7 +91,8 @@ def set_status(tx: Transaction, p: SetStatus, who: Acting) -> Decision:
 
 
 def list_agents(tx: Transaction, p: List, who: Acting) -> Decision:
-    return Decision({"agents": [_view(tx, agent, who) for agent in everybody(tx)]})
+    opened = tx.open_conversations()
+    return Decision({"agents": [_view(agent, who, opened.get(agent.subject, 0)) for agent in everybody(tx)]})
 
 
 def seen(tx: Transaction, p: Seen, who: Acting) -> Decision:
@@ -117,6 +118,7 @@ def everybody(tx: Transaction) -> list[Agent]:
     for account in tx.accounts_of_agents():
         if account.id not in found:
             found[account.id] = _unseen(account.id, account.name)
+    tx.load(Account, found)
     return sorted((a for a in found.values() if _may_answer(tx, a.subject)), key=lambda a: (a.name, a.subject))
 
 
@@ -161,8 +163,6 @@ def _unseen(subject: str, name: str) -> Agent:
     return Agent(subject=subject, name=name, capacity=None, away_at_ms=None, seen_at_ms=0)
 
 
-def _view(tx: Transaction, agent: Agent, who: Acting) -> AgentView:
+def _view(agent: Agent, who: Acting, conversations: int) -> AgentView:
     online = agent.seen_at_ms >= seen_since_ms(who)
-    return AgentView(
-        agent.subject, agent.name, agent.status, capacity_of(agent, who), tx.open_with(agent.subject), online
-    )
+    return AgentView(agent.subject, agent.name, agent.status, capacity_of(agent, who), conversations, online)

@@ -94,6 +94,9 @@ class Transaction(Protocol):
     def open_with(self, agent: str) -> int:
         """How many open conversations an agent has."""
 
+    def open_conversations(self) -> Mapping[str, int]:
+        """The same of everybody who has any."""
+
     def abandoned(self, before_ms: int) -> Sequence[str]:
         """Open conversations of agents who are gone since before then."""
 

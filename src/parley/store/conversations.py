@@ -23,6 +23,7 @@ _c = conversations.c
 _OPEN_WITH = Query(
     select(func.count()).select_from(conversations).where(_c.assignee == bindparam("agent"), _c.status == "open")
 )
+_OPEN = Query(select(_c.assignee, func.count()).where(_c.status == "open").group_by(_c.assignee))
 _gone = and_(_c.status == "open", _c.assigned_at_ms < bindparam("before_ms"))
 _ABANDONED = Query(
     select(_c.id)
@@ -126,6 +127,9 @@ class ConversationQueries(Rows):
     def open_with(self, agent: str) -> int:
         ((count,),) = self.select_values(_OPEN_WITH, agent=agent)
         return int(count)
+
+    def open_conversations(self) -> Mapping[str, int]:
+        return {agent: int(count) for agent, count in self.select_values(_OPEN)}
 
     def abandoned(self, before_ms: int) -> Sequence[str]:
         return [row[0] for row in self.select_values(_ABANDONED, before_ms=before_ms)]
