@@ -62,10 +62,11 @@ class Subscription:
     readers are also shown what only agents see.
 
     While it is held (see `Hub.hold`), `told` is the last event that was handed to the reader's socket; `follows` is
-    what `catchup.follow` works through, None while nothing does.
+    what `catchup.follow` works through, None while nothing does. `is_awaited`: the client has not got the answer yet
+    that begins it.
     """
 
-    __slots__ = ("follows", "group", "live_after", "made_at_s", "privy", "reader", "role", "room", "told")
+    __slots__ = ("follows", "group", "is_awaited", "live_after", "made_at_s", "privy", "reader", "role", "room", "told")
 
     def __init__(self, reader: Reader, room: str, role: str | None, *, privy: bool = False) -> None:
         self.reader = reader
@@ -77,6 +78,7 @@ class Subscription:
         self.made_at_s = 0.0
         self.told = 0
         self.follows: object = None
+        self.is_awaited = False
 
     @property
     def is_live(self) -> bool:

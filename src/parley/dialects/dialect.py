@@ -11,6 +11,24 @@ from parley.domain.events import Event, Signal
 from parley.domain.params import Params
 
 
+class Batch:
+    """Requests that are answered together, once all the answers that are `due` are there.
+
+    `waiting` is for whoever carries them out: what may not come before that.
+    """
+
+    __slots__ = ("answers", "due", "waiting")
+
+    def __init__(self) -> None:
+        self.due = 0
+        self.answers: list[bytes] = []
+        self.waiting: list[Any] = []
+
+    @property
+    def is_answered(self) -> bool:
+        return len(self.answers) == self.due
+
+
 class Request:
     """One request of a client, decoded: either a command's row with its parameters, or why it is refused.
 

@@ -23,7 +23,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from parley.dialects.dialect import Ended, Request
+from parley.dialects.dialect import Batch, Ended, Request
 from parley.dialects.error_codes import JSON_RPC, error_data
 from parley.dialects.parameters import DEPTH_MAX, bad_string, depth, is_balanced, is_utf8, load, read_params
 from parley.domain.commands import COMMANDS
@@ -40,16 +40,6 @@ class _Envelope(Struct):
     method: str
     id: Raw | UnsetType = UNSET
     params: Raw | UnsetType = UNSET
-
-
-class _Batch:
-    """The answers to one batch, until all that are due are there."""
-
-    __slots__ = ("answers", "due")
-
-    def __init__(self, due: int) -> None:
-        self.due = due
-        self.answers: list[bytes] = []
 
 
 _envelope: Final = msgspec.json.Decoder(_Envelope)
@@ -76,7 +66,7 @@ class Native:
             return [_unanswerable(Refusal("parse_error"))]
         if not 1 <= len(members) <= BATCH_MAX:
             return [_unanswerable(Refusal("invalid_request", f"A batch has 1 to {BATCH_MAX} requests."))]
-        batch = _Batch(0)
+        batch = Batch()
         requests = [self._request(bytes(member), batch) for member in members]
         batch.due = sum(request.id is not None for request in requests)
         return requests
@@ -107,7 +97,7 @@ class Native:
     def goodbye(self, code: int) -> bytes | None:
         return None
 
-    def _request(self, data: bytes, batch: _Batch | None) -> Request:
+    def _request(self, data: bytes, batch: Batch | None) -> Request:
         try:
             envelope = _envelope.decode(data)
         except msgspec.DecodeError:
@@ -132,7 +122,7 @@ class Native:
             return Request(row, None, bad, id=request_id, batch=batch, method=method)
         return Request(row, params, id=request_id, batch=batch, method=method)
 
-    def _broken(self, data: bytes, refusal: Refusal, batch: _Batch | None = None) -> Request:
+    def _broken(self, data: bytes, refusal: Refusal, batch: Batch | None = None) -> Request:
         """What msgspec would not read as a request: not JSON at all, JSON of another form, or a lone surrogate in it.
 
         Where it has an `id`, that answers it.
@@ -167,14 +157,14 @@ def _is_plain(request_id: bytes) -> bool:
 
 
 def _answer(request: Request, answer: bytes) -> bytes | None:
-    batch: _Batch | None = request.batch
+    batch: Batch | None = request.batch
     if batch is None:
         return answer
     batch.answers.append(answer)
-    return b"[%b]" % b",".join(batch.answers) if len(batch.answers) == batch.due else None
+    return b"[%b]" % b",".join(batch.answers) if batch.is_answered else None
 
 
-def _unanswerable(refusal: Refusal, batch: _Batch | None = None) -> Request:
+def _unanswerable(refusal: Refusal, batch: Batch | None = None) -> Request:
     return Request(None, None, refusal, id=NULL_ID, batch=batch)
 
 

@@ -8,7 +8,7 @@ import functools
 from typing import Any
 
 from parley.delivery.readers import Subscription
-from parley.dialects.dialect import Request
+from parley.dialects.dialect import Batch, Request
 from parley.domain import presence, replay, sessions
 from parley.domain.errors import Refusal
 from parley.domain.principal import Principal
@@ -72,9 +72,27 @@ class CommandConnection(Connection):
             elif subscription is not None:
                 self._subscriptions[params.room] = subscription
             self.answered(request, result)
+            batch: Batch | None = request.batch
+            if subscription is not None and batch is not None and request.id is not None and not batch.is_answered:
+                # The client learns of the subscription by the batch's answer: its events come after that.
+                node.hub.hold(subscription)
+                subscription.told = result["seq"]
+                subscription.is_awaited = True
+                batch.waiting.append(subscription)
 
         assert request.row is not None
         node.door.subscribe(request.row, params, self, principal, self._ordering, lambda: self.reads, answered)
+
+    def answered(self, request: Request, result: Any) -> None:
+        super().answered(request, result)
+        batch: Batch | None = request.batch
+        if batch is not None and batch.waiting and batch.is_answered:
+            waiting: list[Subscription] = batch.waiting
+            batch.waiting = []
+            for subscription in waiting:
+                subscription.is_awaited = False
+                if subscription in self._subscriptions.values():
+                    self._follow(subscription)
 
     def _unsubscribe(self, room: str) -> bool:
         subscription = self._subscriptions.pop(room, None)

@@ -317,7 +317,7 @@ class Connection(ABC):
 
     def _follow(self, subscription: Subscription) -> None:
         principal = self.principal
-        if principal is not None and self.reads and not subscription.is_live:
+        if principal is not None and self.reads and not subscription.is_live and not subscription.is_awaited:
             self.node.door.follow(subscription, principal, lambda: self.reads)
 
     def stranded(self, subscription: Subscription) -> None:
