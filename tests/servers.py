@@ -118,6 +118,21 @@ class PostgresServer:
             self.process.wait(PATIENCE_S)
             self.process = None
 
+    def freeze(self) -> None:
+        """As a machine that is paused: every process of it stops where it is."""
+        assert self.process is not None
+        self._tell_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._tell_all(signal.SIGCONT)
+
+    def _tell_all(self, what: signal.Signals) -> None:
+        assert self.process is not None
+        pid = self.process.pid
+        os.kill(pid, what)  # first: it makes the others
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            os.kill(int(child), what)
+
     def remove(self) -> None:
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -12,7 +12,7 @@ import pytest
 
 from parley.domain import messages, rooms
 from parley.domain.errors import Refusal
-from parley.store import upgrade_database
+from parley.store import postgres, upgrade_database
 from tests.servers import PostgresServer
 from tests.stage import somebody
 from tests.store.asking import PATIENCE_S, Asking
@@ -60,6 +60,34 @@ async def test_while_postgresql_is_away_everything_is_unavailable_and_then_goes_
         assert sent.reply["message"].seq == 2, "what was refused was not written"
         assert (await outcome(asking.read(ADA, rooms.Get("hall")))).reply["room"].seq == 2
         assert (await asking.poll({"hall": 0})).heads == {"hall": 2}
+
+
+@pytest.mark.anyio
+async def test_a_postgresql_that_is_frozen_is_as_one_that_is_away(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its kernel goes on answering, so no keepalive notices."""
+    monkeypatch.setattr(postgres, "SILENT_S", 0.3)
+    monkeypatch.setattr(postgres, "CONNECT_TIMEOUT_S", 2)
+    async with Asking(server.url) as asking:
+        await asking.write(ADA, rooms.Create(room="hall"))
+        await asking.read(ADA, rooms.Get("hall"))
+        await asking.poll({})
+        server.freeze()
+        try:
+            refused = await asyncio.gather(
+                outcome(asking.write(ADA, messages.Send("hall", "lost"))),
+                outcome(asking.read(ADA, rooms.Get("hall"))),
+                outcome(asking.poll({"hall": 0})),
+            )
+        finally:
+            server.thaw()
+        assert all(is_unavailable(each) for each in refused), refused
+        assert await asking.ping() is None
+        sent = await outcome(asking.write(ADA, messages.Send("hall", "back")))
+        assert sent.reply["message"].seq == 2, "what was refused was not written"
+        assert (await outcome(asking.read(ADA, rooms.Get("hall")))).reply["room"].seq == 2
+        assert (await asking.poll({"hall": 1})).heads == {"hall": 2}
 
 
 @pytest.mark.anyio

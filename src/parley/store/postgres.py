@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 import psycopg
+from psycopg.abc import RV, PQGen
 from sqlalchemy import (
     ARRAY,
     JSON,
@@ -58,11 +59,24 @@ _LINE: Final[dict[str, Any]] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
+#: And one whose kernel still answers while it is frozen, or its disk is. Longer than a statement may take.
+SILENT_S: Final = 15.0
 #: SQLSTATE classes and codes after which the database cannot be used now: connections, resources, operator's
 #: intervention, system errors, a standby after a failover, a lock that somebody holds for longer than we wait.
 _AWAY: Final = ("08", "53", "57", "58", "25006", "25P03", "55P03", "F0")
 #: Serialisation failure, deadlock, a constraint that somebody else's row has met first.
 _AGAIN: Final = ("40", "23")
+
+
+class _Line(psycopg.Connection[Any]):
+    """A connection that is closed once the server has left a statement unanswered for `SILENT_S`."""
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        try:
+            return super().wait(gen, interval, SILENT_S if timeout is None else timeout)
+        except psycopg.errors._WaitTimeout:
+            self.close()  # what now leaves the pipeline and the transaction must not wait as long again
+            raise
 
 
 class PostgreSQL(Engine):
@@ -89,7 +103,7 @@ class PostgreSQL(Engine):
 
     def upgrade(self, random_bytes: Callable[[int], bytes]) -> None:
         with contextlib.closing(self._first_connection()) as connection:
-            connection.execute("SET statement_timeout = 0")  # a migration takes as long as it takes
+            connection.execute("SET statement_timeout = 0")
             connection.execute("SET idle_in_transaction_session_timeout = 0")
             database = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=StaticPool)
             with database.connect() as bound, bound.begin():
@@ -106,7 +120,7 @@ class PostgreSQL(Engine):
 
     def _first_connection(self) -> Any:
         try:
-            connection = self._connect()
+            connection = self._connect(psycopg.Connection)  # a migration takes as long as it takes
         except psycopg.ProgrammingError:  # its text quotes the URL, password and all
             raise StoreProblem("PARLEY_DATABASE_URL is not a PostgreSQL URL: postgresql://USER@HOST/NAME.") from None
         except psycopg.Error as problem:
@@ -120,9 +134,9 @@ class PostgreSQL(Engine):
             raise StoreProblem(f"The PostgreSQL database must be in UTF8; it is in {encoding}.")
         return connection
 
-    def _connect(self) -> psycopg.Connection[Any]:
+    def _connect(self, kind: type[psycopg.Connection[Any]] = _Line) -> psycopg.Connection[Any]:
         settings = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
-        return psycopg.connect(
+        return kind.connect(
             self._url,
             autocommit=True,  # no implicit transactions: BEGIN is ours
             connect_timeout=CONNECT_TIMEOUT_S,
