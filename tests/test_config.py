@@ -293,3 +293,20 @@ def test_every_setting_says_what_it_is_and_what_it_should_be() -> None:
     for key, field in fields():
         assert field.description, environment_name(key)
         assert form_of(field) != "something else", environment_name(key)
+
+
+def test_every_setting_that_deploy_and_the_documentation_name_exists() -> None:
+    known = {environment_name(key) for key, _ in fields()}
+    known |= {f"{name}_FILE" for name in known}
+    known |= {"PARLEY_URL", "PARLEY_TOKEN", "PARLEY_TOKEN_FILE"}
+    root = Path(__file__).parents[1]
+    pages = [root / "README.md", root / "SECURITY.md", *root.glob("docs/**/*.md"), *root.glob("deploy/**/*")]
+    named = {
+        (page.name, name)
+        for page in pages
+        if page.is_file() and "_build" not in page.parts
+        for name in re.findall(r"\bPARLEY_[A-Z_]+", page.read_text())
+        if not name.startswith("PARLEY_TEST_")
+    }
+    assert len(named) > 50
+    assert {(page, name) for page, name in named if name not in known} == set()

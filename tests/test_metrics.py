@@ -92,3 +92,10 @@ def test_what_is_watched_and_alarmed_by_exists() -> None:
         there |= {row.name + ending for ending in endings}
     assert len(expressions) > 20
     assert named - there == set()
+
+
+def test_each_alert_is_on_the_page_that_says_what_to_do() -> None:
+    root = Path(__file__).parent.parent
+    alerts = re.findall(r"- alert: (\w+)", (root / "deploy" / "monitoring" / "alerts.yaml").read_text())
+    told = re.findall(r"^\| (Parley\w+) \|", (root / "docs" / "operate" / "watch.md").read_text(), re.MULTILINE)
+    assert alerts == told != []
