@@ -3,6 +3,7 @@
 import pytest
 
 from parley.domain.principal import Principal
+from tests.domain.helpdesk import Helpdesk
 from tests.stage import Stage
 
 
@@ -19,3 +20,8 @@ def ben(stage: Stage) -> Principal:
 @pytest.fixture
 def root(stage: Stage) -> Principal:
     return stage.account("root", "admin")
+
+
+@pytest.fixture
+def desk(stage: Stage) -> Helpdesk:
+    return Helpdesk(stage)

@@ -1,7 +1,6 @@
 """Conversations: their life, who has them, who reads them (CONTRACT section 3), on both stores."""
 
 import itertools
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,76 +15,10 @@ from parley.domain.errors import Refusal
 from parley.domain.params import Params
 from parley.domain.ports import Rules
 from parley.domain.principal import OPERATOR, Principal
-from parley.domain.revocation import InForce, Revocation
 from parley.domain.visitors import Update
 from tests.domain.helpdesk import Helpdesk, of
 from tests.lengths import LONG
 from tests.stage import Stage, narrowed, somebody
-
-
-@pytest.fixture
-def desk(stage: Stage) -> Helpdesk:
-    return Helpdesk(stage)
-
-
-class TestBeginning:
-    def test_it_waits_in_the_queue_with_all_that_its_visitor_said(self, stage: Stage, desk: Helpdesk) -> None:
-        sales = desk.department("Sales")
-        guest = desk.begin(name="Vi", email="vi@example.org", department="sales", page="https://shop.example/x")
-        conversation = of(guest.conversation)
-        assert stage.do(guest, transcripts.Get(conversation))["conversation"] == {
-            "id": conversation,
-            "status": "queued",
-            "department": sales,
-            "assignee": None,
-            "assignee_name": None,
-            "visitor": {
-                "subject": guest.subject,
-                "name": "Vi",
-                "email": "vi@example.org",
-                "page": "https://shop.example/x",
-                "verified": False,
-                "identity": None,
-            },
-            "position": 1,
-            "rating": None,
-            "comment": None,
-            "blocked": False,
-            "created_at": "2027-01-15T08:00:00.000Z",
-            "queued_at": "2027-01-15T08:00:00.000Z",
-            "closed_at": None,
-            "preview": True,
-            "attended": False,
-        }
-
-    def test_its_log_begins_with_its_queuing_and_the_first_message_follows(self, stage: Stage, desk: Helpdesk) -> None:
-        guest = desk.begin(name="Vi", message="hello")
-        queued, said = stage.log(of(guest.conversation))
-        assert (queued["type"], queued["seq"], queued["actor"]["name"]) == ("conversation.queued", 1, "Vi")
-        assert (said["type"], said["data"]["message"]["text"]) == ("message.created", "hello")
-        (told,) = stage.log("queue")
-        assert told["type"] == "conversation.queued"
-        assert told["data"] == queued["data"], "agents learn of it in the queue, in the same words"
-
-    def test_its_ids_are_of_the_servers_own_kind(self, desk: Helpdesk) -> None:
-        guest = desk.begin()
-        assert of(guest.conversation).startswith("c-")
-        assert guest.subject.startswith("guest:")
-
-    def test_an_accounts_conversation_is_the_accounts(self, stage: Stage, desk: Helpdesk) -> None:
-        made = stage.do(desk.ada, beginnings.Start(message="hello"))["conversation"]
-        assert made["visitor"]["subject"] == desk.ada.subject
-        assert made["visitor"]["name"] == "ada"
-        assert stage.do(desk.ada, messages.Send(made["id"], "more"))["message"]["seq"] == 3
-
-    @pytest.mark.parametrize(
-        ("start", "field"), [({"department": "nowhere"}, "department"), ({"message": ""}, "message")]
-    )
-    def test_what_is_wrong_with_a_beginning_is_named(self, desk: Helpdesk, start: dict[str, Any], field: str) -> None:
-        with pytest.raises(Refusal) as refused:
-            desk.begin(**start)
-        assert refused.value.facts == {"field": field}
-        assert desk.stage.log("queue") == []
 
 
 class TestClaiming:
@@ -401,39 +334,6 @@ class TestRating:
         stage.do(guest, Rate(conversation, 5))
         assert stage.types(conversation)[-2:] == ["conversation.rated", "conversation.rated"]
         assert desk.get(conversation)["rating"] == 5
-
-
-class TestBlocking:
-    def test_it_revokes_the_visitors_tokens_and_unblocking_lifts_that(self, stage: Stage, desk: Helpdesk) -> None:
-        conversation = of(desk.claimed(desk.ava).conversation)
-        decision = stage.decide(desk.ava, Block(conversation, "spam"))
-        (change,) = decision.changes
-        assert (change.kind, change.target, change.detail["reason"]) == (
-            "revocation",
-            f"conversation:{conversation}",
-            "spam",
-        )
-        assert desk.get(conversation)["blocked"] is True
-        assert stage.decide(desk.ava, Block(conversation)).changes == ()
-        (lifted,) = stage.decide(desk.ava, Unblock(conversation)).changes
-        assert (lifted.kind, lifted.target) == ("lift", f"conversation:{conversation}")
-        assert desk.get(conversation)["blocked"] is False
-        assert stage.decide(desk.ava, Unblock(conversation)).changes == ()
-
-    def test_an_account_is_shut_up_in_that_conversation(self, stage: Stage, desk: Helpdesk) -> None:
-        conversation = stage.do(desk.ada, beginnings.Start())["conversation"]["id"]
-        stage.do(desk.ava, Block(conversation))
-        for params in (messages.Send(conversation, "x"), Rate(conversation, 1), Close(conversation)):
-            assert stage.refused(desk.ada, params) == "forbidden"
-        assert stage.do(desk.ada, transcripts.Get(conversation))
-
-    def test_the_store_forgets_the_revocation_when_it_is_lifted(self, stage: Stage, desk: Helpdesk) -> None:
-        conversation = of(desk.begin().conversation)
-        stage.do(desk.ava, Block(conversation))
-        (row,) = stage.decide(OPERATOR, InForce()).reply
-        assert isinstance(row, Revocation)
-        stage.do(desk.ava, Unblock(conversation))
-        assert stage.decide(OPERATOR, InForce()).reply == []
 
 
 class TestCapacityAsASetting:

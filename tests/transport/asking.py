@@ -11,6 +11,9 @@ from typing import Any
 
 from tests.serving import PATIENCE_S, ServerProcess
 
+FORM = ("Content-Type", "application/x-www-form-urlencoded")
+EVIL = ("Origin", "https://evil.example")
+BEARER = 'Bearer realm="parley"'
 JSON = ("Content-Type", "application/json")
 Pairs = Iterable[tuple[str, str]]
 
@@ -88,3 +91,12 @@ def assert_problem(answer: Answer, status: int, code: str, **facts: Any) -> None
     assert answer.json["status"] == status
     assert answer.json["detail"]
     assert {name: answer.json.get(name) for name in facts} == facts
+
+
+def login(server: ServerProcess, body: Any, *headers: tuple[str, str]) -> Answer:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return ask(server, "POST", "/auth/login", headers or [JSON], data)
+
+
+def describe(server: ServerProcess, *headers: tuple[str, str]) -> Answer:
+    return ask(server, "POST", "/rpc", [JSON, *headers], json.dumps(command("session.describe")).encode())

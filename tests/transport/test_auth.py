@@ -1,6 +1,6 @@
 """CONTRACT section 2, the rows under `/auth/`: refreshing, signing out, revoking, tickets.
 
-Signing in is in `test_http.py`.
+Signing in is in `test_login.py`.
 """
 
 import json
