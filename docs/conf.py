@@ -3,7 +3,7 @@
 from parley import __version__
 
 project = "Parley"
-author = "The Parley authors"
+author = copyright = "The Parley authors"
 version = release = __version__
 extensions = ["myst_parser"]
 myst_enable_extensions = ["colon_fence", "deflist"]

@@ -319,6 +319,26 @@ async def test_what_was_not_sent_stays_and_can_be_tried_again(open_shop: OpenSho
     await visitor.sees("Is this on?")
 
 
+async def test_what_could_not_be_sent_does_not_keep_the_next_conversation_from_beginning(
+    open_shop: OpenShop, server: ServerProcess
+) -> None:
+    visitor = await open_shop()
+    await visitor.open()
+    async with native(server, server.login("agent")) as agent:
+        await agent.call("room.subscribe", room="queue")
+        await visitor.say("A first word")
+        await visitor.sees("A first word")
+        await visitor.composer.evaluate("field => (field.value = 'with a \\u0000 inside')")
+        await visitor.composer.press("Enter")
+        await expect(visitor.frame.get_by_role("button", name="Try again")).to_be_visible()
+        begun = await agent.event("conversation.queued", "queue")
+        await agent.call("conversation.block", conversation=begun["data"]["conversation"]["id"])
+        await expect(visitor.status).to_contain_text("was ended")
+        await visitor.say("Once more")
+        await expect(visitor.log.locator("article:not(.unsent) .text", has_text="Once more")).to_have_count(1)
+        await expect(visitor.log.locator("article.unsent")).to_have_count(1)
+
+
 async def test_only_the_named_origins_frame_it_and_no_other_page_of_ours_is_framed(
     server: ServerProcess, shop: Shop, browser: Browser
 ) -> None:

@@ -113,9 +113,11 @@ export class Visit extends Emitter {
 
   /** @param {Unsent} unsent */
   retry(unsent) {
-    delete unsent.code;
+    // Where there is no conversation it was its beginning that failed, and all waited for that.
+    const again = this.#kept.room ? [unsent] : this.unsent;
+    for (const one of again) delete one.code;
     this.emit("changed", null);
-    void this.#post(unsent);
+    void this.#post(again[0]);
   }
 
   /** @param {string} clientId */
@@ -198,7 +200,7 @@ export class Visit extends Emitter {
   async #post(unsent) {
     try {
       if (this.#kept.room) await this.#parley.send(this.#kept.room, unsent.text, { client_id: unsent.client_id });
-      else if (unsent === this.unsent[0]) await this.#start(unsent);
+      else if (unsent === this.unsent.find(({ code }) => !code)) await this.#start(unsent);
       else return; // It follows when the conversation has begun.
       this.drop(unsent.client_id);
     } catch (error) {
@@ -234,7 +236,7 @@ export class Visit extends Emitter {
     this.#know(conversation);
     this.emit("started", conversation.id);
     this.#follow(conversation.id);
-    for (const one of this.unsent) void this.#post(one);
+    for (const one of this.unsent) if (!one.code) void this.#post(one);
   }
 
   /** @param {string} room */
