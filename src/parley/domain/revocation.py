@@ -5,6 +5,7 @@ would have expired anyway. Each is told to every node as a change; how a node ap
 `service/watch.py`.
 """
 
+from math import isfinite
 from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
@@ -74,9 +75,12 @@ def revoke(tx: Transaction, p: Revoke, who: Acting) -> Decision:
     if len(reason.encode()) > REASON_BYTES_MAX:
         raise invalid_params("reason", f"A reason has at most {REASON_BYTES_MAX} bytes of UTF-8.")
     if p.token_id is not None:
-        if not who.is_admin and p.token_id != who.principal.token_id:
+        own = p.token_id == principal.token_id
+        if not own and not who.is_admin:
             raise Refusal("not_found", "There is no such token of yours.")
-        changes = [entry(tx, who, f"token:{p.token_id}", reason)]
+        # Of one's own it is known how long it lasts: who renews and revokes all day leaves nothing behind for years.
+        until_ms = int(principal.expires_at_s * 1000) if own and isfinite(principal.expires_at_s) else None
+        changes = [entry(tx, who, f"token:{p.token_id}", reason, until_ms=until_ms)]
         count = 1
     elif p.session is not None:
         session = tx.get(Session, p.session)
