@@ -20,6 +20,7 @@ from parley.domain.sessions import Session
 
 #: A token by hand may last ten years (`parley token issue --ttl`): we must remember as long what could refuse it.
 LONGEST_TOKEN_MS: Final = 3653 * 86_400_000
+A_DAY_MS: Final = 86_400_000
 DEFAULT_REASON: Final = "revoked"
 REASON_BYTES_MAX: Final = 120  # a close frame holds 125 bytes, two of them the code (RFC 6455 §5.5)
 
@@ -78,7 +79,7 @@ def revoke(tx: Transaction, p: Revoke, who: Acting) -> Decision:
         own = p.token_id == principal.token_id
         if not own and not who.is_admin:
             raise Refusal("not_found", "There is no such token of yours.")
-        # Of one's own it is known how long it lasts: who renews and revokes all day leaves nothing behind for years.
+        # Who renews and revokes all day leaves nothing behind for years.
         until_ms = int(principal.expires_at_s * 1000) if own and isfinite(principal.expires_at_s) else None
         changes = [entry(tx, who, f"token:{p.token_id}", reason, until_ms=until_ms)]
         count = 1
@@ -124,6 +125,9 @@ def end_session(tx: Transaction, who: Acting, session_id: str, reason: str = DEF
         tx.remove(session)
         # Nothing is issued under it any more, and what was lasts no longer than an access token does.
         until_ms = who.now_ms + _ttl_ms(who, session)
+    elif session_id == who.principal.session and who.principal.claims and who.principal.claims.sid_is_made_up:
+        # What else was issued in that second lasts about as long.
+        until_ms = int(who.principal.expires_at_s * 1000) + A_DAY_MS
     return entry(tx, who, f"session:{session_id}", reason, until_ms=until_ms)
 
 

@@ -94,7 +94,8 @@ class AccessClaims:
     `iat`, `exp` and `auth_time` are Unix seconds. `sub` is the subject here, `<issuer's name>:<its sub>` for an
     external issuer. `auth_time`, when known, is the moment of the sign-in to the millisecond; refreshing keeps it.
     `conversation` and `department` are a guest's only; `grants` is None where the token is not narrowed. `exp_leeway_s`
-    is 0 for our own tokens, 5 for an external issuer's, whose clock is not ours.
+    is 0 for our own tokens, 5 for an external issuer's, whose clock is not ours. `sid_is_made_up`: the token has none;
+    this one was made of it, and only what was issued in the same second has it too.
     """
 
     iss: str
@@ -113,6 +114,7 @@ class AccessClaims:
     auth_time: float | None = None
     nbf: float | None = None
     exp_leeway_s: float = 0
+    sid_is_made_up: bool = False
 
     @property
     def display_name(self) -> str:

@@ -156,6 +156,7 @@ class TrustedIssuer:
             grants=None if grants is None else Grants.parse(grants),
             nbf=claims.get("nbf"),
             exp_leeway_s=LEEWAY_S,
+            sid_is_made_up=sid is None,
         )
 
     def identity_claims(self, claims: Mapping[str, Any]) -> IdentityClaims:
