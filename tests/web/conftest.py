@@ -1,19 +1,16 @@
-"""A Chromium, a real server, and pages of them that must break no promise of every page.
-
-Each page is watched: an uncaught error, a violation of its policy, or a request to another host fails its test.
-"""
+"""A Chromium, a real server, and pages of them, which are watched (`watched.py`)."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
+from playwright.async_api import Browser, async_playwright, expect
 
 from tests.npm import need
 from tests.serving import ServerProcess
 from tests.web.chat import Chat
+from tests.web.watched import OpenPage, watched_pages
 
 #: Without these Chromium looks for Google's hosts at every start.
 QUIET = [
@@ -55,44 +52,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         yield running
 
 
-class Watched:
-    """What a page did that no page may do."""
-
-    def __init__(self, page: Page, origin: str) -> None:
-        self.page = page
-        self.host = urlsplit(origin).netloc
-        self.faults: list[str] = []
-        page.on("pageerror", lambda error: self.faults.append(f"uncaught: {error}"))
-        page.on("console", self._console)
-        page.on("request", self._request)
-
-    def _console(self, message: ConsoleMessage) -> None:
-        text = message.text
-        # What the browser itself says of answers with 4xx, and of lines that are cut, is no fault of the page.
-        if message.type == "error" and not text.startswith(("Failed to load resource", "WebSocket connection to")):
-            self.faults.append(f"console: {text}")
-
-    def _request(self, request: Request) -> None:
-        if urlsplit(request.url).netloc not in (self.host, "") and not request.url.startswith("data:"):
-            self.faults.append(f"request: {request.url}")
+@pytest.fixture
+async def open_page(browser: Browser) -> AsyncIterator[OpenPage]:
+    async with watched_pages(browser) as open_page:
+        yield open_page
 
 
 @pytest.fixture
-async def open_chat(browser: Browser, server: ServerProcess) -> AsyncIterator[OpenChat]:
+def open_chat(open_page: OpenPage, server: ServerProcess) -> OpenChat:
     """Opens a page in a browser profile of its own; with a name it is signed in: `await open_chat("ada", "lobby")`."""
-    watched: list[Watched] = []
-    contexts = []
 
     async def opened(
         name: str | None = None, room: str = "", url: str = "", clock: bool = False, **options: Any
     ) -> Chat:
-        context = await browser.new_context(
-            **{"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", **options}
-        )
-        context.set_default_timeout(15_000)
-        contexts.append(context)
-        page = await context.new_page()
-        watched.append(Watched(page, url or server.url))
+        page = await open_page(url or server.url, **options)
         if clock:
             await page.clock.install()
         chat = Chat(page, url or server.url)
@@ -101,10 +74,7 @@ async def open_chat(browser: Browser, server: ServerProcess) -> AsyncIterator[Op
             await chat.sign_in(name)
         return chat
 
-    yield opened
-    for context in contexts:
-        await context.close()
-    assert [fault for one in watched for fault in one.faults] == []
+    return opened
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,16 @@
 """The console by itself: what an agent sees, and does by keyboard. The whole story is `test_helpdesk_story.py`."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
 from tests.npm import node_modules
 from tests.serving import ServerProcess, native
 from tests.web.fitting import misfits
+from tests.web.watched import OpenPage
 
 pytestmark = pytest.mark.anyio
 
@@ -26,23 +27,13 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture
-async def pages(browser: Browser) -> AsyncIterator[Any]:
-    contexts = []
-    faults: list[str] = []
-
+def pages(open_page: OpenPage, server: ServerProcess) -> OpenPage:
     async def opened(url: str, **options: Any) -> Page:
-        context = await browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
-        context.set_default_timeout(15_000)
-        contexts.append(context)
-        page = await context.new_page()
-        page.on("pageerror", lambda error: faults.append(f"uncaught: {error}"))
+        page = await open_page(server.url, **options)
         await page.goto(url)
         return page
 
-    yield opened
-    for context in contexts:
-        await context.close()
-    assert faults == []
+    return opened
 
 
 async def sign_in(page: Page, name: str) -> None:

@@ -1,16 +1,16 @@
 """The explorer of `/graphql`: it asks, subscribes, says what went wrong, and shows the schema; in a real browser."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
 from tests.serving import ServerProcess, native
-from tests.web.conftest import Watched
 from tests.web.test_accessibility import PHONE, WIDE, Check, axe, finds_nothing
+from tests.web.watched import OpenPage
 
 pytestmark = pytest.mark.anyio
 
@@ -21,24 +21,13 @@ EVENTS = 'subscription { roomEvents(room: "lobby") { seq message { text } } }'
 
 
 @pytest.fixture
-async def explorer(browser: Browser, server: ServerProcess) -> AsyncIterator[Open]:
-    watched: list[Watched] = []
-    contexts = []
-
+def explorer(open_page: OpenPage, server: ServerProcess) -> Open:
     async def opened(query: str = "", **options: Any) -> Page:
-        context = await browser.new_context(
-            **{"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", **options}
-        )
-        contexts.append(context)
-        page = await context.new_page()
-        watched.append(Watched(page, server.url))
+        page = await open_page(server.url, **options)
         await page.goto(f"{server.url}/graphql{query}")
         return page
 
-    yield opened
-    for context in contexts:
-        await context.close()
-    assert [fault for one in watched for fault in one.faults] == []
+    return opened
 
 
 async def run(page: Page, document: str, variables: str = "", token: str | None = None) -> None:

@@ -3,15 +3,15 @@
 One story in two browsers, from the first word to the rating. Widget and console by themselves are tested beside.
 """
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from tests.serving import ServerProcess, shop_of
 from tests.web.helpdesk import Visitor
+from tests.web.watched import OpenPage
 
 pytestmark = pytest.mark.anyio
 
@@ -24,15 +24,10 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 async def test_a_visitor_and_an_agent_talk_from_the_first_word_to_the_rating(
-    browser: Browser, server: ServerProcess
+    open_page: OpenPage, server: ServerProcess
 ) -> None:
-    faults: list[str] = []
-    contexts = [await browser.new_context(viewport={"width": 1280, "height": 800}) for _ in range(2)]
-    agent, shop = [await context.new_page() for context in contexts]
-    for page in (agent, shop):
-        page.set_default_timeout(15_000)
-        page.on("pageerror", lambda error: faults.append(f"uncaught: {error}"))
-        page.on("console", lambda one: faults.append(one.text) if "Content Security Policy" in one.text else None)
+    agent = await open_page(server.url)
+    shop = await open_page(server.url, shop_of(server))
     visitor = Visitor(shop)
 
     await agent.goto(f"{server.url}/agent")
@@ -73,7 +68,7 @@ async def test_a_visitor_and_an_agent_talk_from_the_first_word_to_the_rating(
     await visitor.sees(*told)
     assert await visitor.texts() == told, "once each, and notes are for agents"
 
-    await contexts[1].set_offline(True)
+    await shop.context.set_offline(True)
     await agent.keyboard.press("Escape")
     await agent.keyboard.press("r")
     await agent.keyboard.type("In blue or in red?")
@@ -81,7 +76,7 @@ async def test_a_visitor_and_an_agent_talk_from_the_first_word_to_the_rating(
     await expect(agent.locator("article.sending")).to_have_count(0)
     await visitor.say("In blue, please")
     await expect(visitor.log.locator("article.unsent")).to_have_count(1)
-    await contexts[1].set_offline(False)
+    await shop.context.set_offline(False)
     await visitor.sees(*told, "In blue or in red?", "In blue, please")
     await expect(said(agent, "In blue, please")).to_have_count(1)
     await shop.reload()
@@ -98,8 +93,6 @@ async def test_a_visitor_and_an_agent_talk_from_the_first_word_to_the_rating(
     await agent.locator(".desk-item").click()
     for text in (*told, "In blue or in red?", "In blue, please", "sells itself"):
         await expect(said(agent, text)).to_have_count(1)
-    assert faults == []
-    await asyncio.gather(*(context.close() for context in contexts))
 
 
 def said(page: Page, text: str) -> Locator:

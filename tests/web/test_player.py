@@ -12,10 +12,11 @@ from playwright.async_api import Browser, Page, WebSocketRoute, async_playwright
 
 from tests.npm import need
 from tests.serving import ServerProcess
-from tests.web.conftest import QUIET, Watched
+from tests.web.conftest import QUIET
 from tests.web.line import line
 from tests.web.studio import EARS, Broadcaster, Listener, Player, write_tone
 from tests.web.test_accessibility import PHONE, WIDE, Check, axe, finds_nothing
+from tests.web.watched import watched_pages
 
 pytestmark = pytest.mark.anyio
 
@@ -50,30 +51,22 @@ async def studio(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture
 async def opened(studio: Browser, server: ServerProcess) -> AsyncIterator[Open]:
     """Opens a page of the player in a profile of its own: `await opened(Listener, "radio")`."""
-    watched: list[Watched] = []
-    contexts = []
+    async with watched_pages(studio) as open_page:
 
-    async def open_one(
-        kind: type[Player], stream: str = "radio", url: str = "", script: str = "", **options: Any
-    ) -> Player:
-        visit = {key: options.pop(key) for key in ("name",) if key in options}
-        on_page = options.pop("on_page", None)
-        context = await studio.new_context(**{"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", **options})
-        context.set_default_timeout(15_000)
-        contexts.append(context)
-        page = await context.new_page()
-        await page.add_init_script(EARS + script)
-        if on_page is not None:
-            await on_page(page)
-        watched.append(Watched(page, url or server.url))
-        player = kind(page, url or server.url)
-        await player.visit(stream, **visit)  # type: ignore[attr-defined]
-        return player
+        async def open_one(
+            kind: type[Player], stream: str = "radio", url: str = "", script: str = "", **options: Any
+        ) -> Player:
+            visit = {key: options.pop(key) for key in ("name",) if key in options}
+            on_page = options.pop("on_page", None)
+            page = await open_page(url or server.url, **options)
+            await page.add_init_script(EARS + script)
+            if on_page is not None:
+                await on_page(page)
+            player = kind(page, url or server.url)
+            await player.visit(stream, **visit)  # type: ignore[attr-defined]
+            return player
 
-    yield open_one
-    for context in contexts:
-        await context.close()
-    assert [fault for one in watched for fault in one.faults] == []
+        yield open_one
 
 
 def make_stream(server: ServerProcess, stream: str, visibility: str = "public", owner: str = "ada") -> None:

@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from tests.npm import node_modules
 from tests.serving import ServerProcess, native
 from tests.web.fitting import misfits
 from tests.web.helpdesk import Shop, Visitor
+from tests.web.watched import OpenPage
 
 pytestmark = pytest.mark.anyio
 
@@ -59,35 +60,16 @@ def server(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 
 @pytest.fixture
-async def open_shop(browser: Browser, server: ServerProcess, shop: Shop) -> AsyncIterator[OpenShop]:
+def open_shop(open_page: OpenPage, server: ServerProcess, shop: Shop) -> OpenShop:
     """A browser profile of its own on the shop's page; what either policy refuses fails the test."""
-    contexts = []
-    faults: list[str] = []
 
     async def opened(attributes: str = "", lang: str = "en", **options: Any) -> Visitor:
         shop.attributes, shop.lang = attributes, lang
-        context = await browser.new_context(
-            **{"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", **options}
-        )
-        context.set_default_timeout(15_000)
-        contexts.append(context)
-        page = await context.new_page()
-        page.on("pageerror", lambda error: faults.append(f"uncaught: {error}"))
-        page.on(
-            "console",
-            lambda message: (
-                faults.append(message.text)
-                if message.type == "error" and not message.text.startswith(("Failed to load", "WebSocket connection"))
-                else None
-            ),
-        )
+        page = await open_page(shop.url, server.url, **options)
         await page.goto(shop.url)
         return Visitor(page)
 
-    yield opened
-    for context in contexts:
-        await context.close()
-    assert faults == []
+    return opened
 
 
 def identity(**claims: Any) -> str:
