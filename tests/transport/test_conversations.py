@@ -147,6 +147,9 @@ class TestIdentity:
             for token in ("nonsense", identity()):
                 asked = {"conversation": conversation, "identity": token}
                 assert call(server, server.login(who), "conversation.identify", **asked) == code
+        narrowed = server.token("cy", grants={"room:lobby": ["read"]})
+        assert call(server, narrowed, "conversation.start", identity="nonsense") == "forbidden"
+        assert_problem(begin(server, {"identity": "nonsense"}, bearer(narrowed)), 403, "forbidden")
 
     def test_an_account_may_have_it_too(self, server: ServerProcess) -> None:
         began = call(server, server.login("ben"), "conversation.start", identity=identity())

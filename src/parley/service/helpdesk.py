@@ -70,8 +70,8 @@ class Helpdesk:
         self, start: Start, principal: Principal | None, address: Hashable, user_agent: str | None
     ) -> Welcomed:
         """`POST /conversations`. Raises: Refusal: `rate_limited`, a token code of `identity`, `invalid_params`, …"""
-        if principal is not None and principal.is_guest:
-            raise Refusal("forbidden", "A guest has its conversation already.")
+        if principal is not None:
+            _require_may_begin(principal)
         if wait_s := self._beginnings.take(address, self._monotonic_s()):
             told = "Too many conversations begin at this address."
             raise Refusal("rate_limited", told, retry_after=round(wait_s + 0.0005, 3))
@@ -102,8 +102,7 @@ class Helpdesk:
     async def prepared(self, params: Params, principal: Principal) -> Params:
         """The commands that carry an identity, with the issuer's word in its place. Raises: Refusal (a token code)."""
         if isinstance(params, Start):
-            if principal.is_guest:
-                raise Refusal("forbidden", "A guest has its conversation already.")
+            _require_may_begin(principal)
             return await self._verified_start(params)
         if isinstance(params, visitors.Identify):
             await ask(self._store.read, params, principal)  # may they at all? Whatever the token says.
@@ -131,6 +130,14 @@ class Helpdesk:
         if email is not None and ("\0" in email or "@" not in email or len(email) > _EMAIL_CHARS_MAX):
             email = None
         return Vouched(claims.sub, name, email)
+
+
+def _require_may_begin(principal: Principal) -> None:
+    """Before an identity is looked at: whatever it says, they may not. Raises: Refusal (`forbidden`)."""
+    if principal.is_guest:
+        raise Refusal("forbidden", "A guest has its conversation already.")
+    if principal.grants is not None:
+        raise Refusal("forbidden", "This token is narrowed to what it names.")
 
 
 def _members(params: Any) -> dict[str, Any]:
