@@ -1,46 +1,26 @@
 """The programs of "From socketio-jwt to Parley": a shop's own tokens, its page, a renewal, a restart, the end."""
 
-import asyncio
 import json
-import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.npm import need, node_modules
-from tests.serving import PATIENCE_S, ServerProcess, die_with_parent, native
-from tests.tutorials.running import EXAMPLES
+from tests.serving import ServerProcess, native
+from tests.tutorials.node_page import NodePage, running_page
 
 pytestmark = pytest.mark.anyio
 
 SECRET = "the shop's secret, which has 32 bytes at least"
 
 
-class Page:
-    """What the page of the shop has told so far."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self.told: list[dict[str, Any]] = []
-
-    async def until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """The first line that is wanted, come or still to come."""
-        assert self._process.stdout is not None
-        for line in self.told:
-            if wanted(line):
-                return line
-        while text := await asyncio.wait_for(self._process.stdout.readline(), PATIENCE_S):
-            self.told.append(json.loads(text))
-            if wanted(self.told[-1]):
-                return self.told[-1]
-        raise AssertionError(f"the page ended: {self.told}")
+class Page(NodePage):
+    """The page of the shop."""
 
     async def says(self, text: str) -> Any:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"say": text}).encode() + b"\n")
+        self.order(say=text)
         before = sum("said" in line for line in self.told)
         await self.until(lambda _: sum("said" in line for line in self.told) > before)
         return [line["said"] for line in self.told if "said" in line][-1]
@@ -48,33 +28,12 @@ class Page:
     async def hears(self, text: str) -> None:
         await self.until(lambda line: line.get("event", {}).get("data", {}).get("message", {}).get("text") == text)
 
-    @property
-    def seqs(self) -> list[int]:
-        return [line["event"]["seq"] for line in self.told if "event" in line]
-
 
 @asynccontextmanager
 async def page(folder: Path, url: str) -> AsyncIterator[Page]:
-    for program in ("login_token.mjs", "room.mjs"):
-        shutil.copy(EXAMPLES / program, folder)
-    shutil.copy(Path(__file__).with_name("room_of_the_shop.mjs"), folder)
-    (folder / "node_modules").symlink_to(node_modules())
-    process = await asyncio.create_subprocess_exec(
-        need("node", "the tutorial is for those who have it"),
-        "room_of_the_shop.mjs",
-        url,
-        "lobby",
-        SECRET,
-        cwd=folder,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        preexec_fn=die_with_parent,
-    )
-    try:
+    programs = ("login_token.mjs", "room.mjs")
+    async with running_page(folder, "room_of_the_shop.mjs", url, "lobby", SECRET, programs=programs) as process:
         yield Page(process)
-    finally:
-        process.kill()
-        await process.wait()
 
 
 async def test_the_shop_talks_renews_comes_back_and_is_signed_out(tmp_path: Path) -> None:

@@ -1,8 +1,6 @@
 """The programs of "A room over GraphQL": they renew on the open socket, are cut, repeat nothing, and are signed out."""
 
 import asyncio
-import json
-import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,77 +9,39 @@ from typing import Any
 import pytest
 
 from tests.here import serving
-from tests.npm import need, node_modules
 from tests.proxies import proxy
-from tests.serving import PATIENCE_S, die_with_parent
-from tests.tutorials.running import EXAMPLES
+from tests.tutorials.node_page import NodePage, running_page
 
 pytestmark = pytest.mark.anyio
 
 
-class Page:
-    """What the page has told so far; `token` is what it is given whenever it wants one."""
+class Page(NodePage):
+    """It is given a `token` whenever it wants one."""
 
     def __init__(self, process: asyncio.subprocess.Process, token: Callable[[], str]) -> None:
-        self._process = process
+        super().__init__(process)
         self._token = token
-        self.told: list[dict[str, Any]] = []
         self.tokens = 0
 
-    def _order(self, **what: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(what).encode() + b"\n")
-
-    async def until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """The first line that is wanted, come or still to come."""
-        assert self._process.stdout is not None
-        for line in self.told:
-            if wanted(line):
-                return line
-        while text := await asyncio.wait_for(self._process.stdout.readline(), PATIENCE_S):
-            line = json.loads(text)
-            self.told.append(line)
-            if "wants" in line:
-                self.tokens += 1
-                self._order(token=self._token())
-            if wanted(line):
-                return line
-        raise AssertionError(f"the page ended: {self.told}")
+    def came(self, line: dict[str, Any]) -> None:
+        if "wants" in line:
+            self.tokens += 1
+            self.order(token=self._token())
 
     async def says(self, text: str) -> Any:
         self.told = [line for line in self.told if "said" not in line]
-        self._order(say=text)
+        self.order(say=text)
         return (await self.until(lambda line: "said" in line))["said"]
 
     async def hears(self, text: str) -> None:
         await self.until(lambda line: ((line.get("event") or {}).get("message") or {}).get("text") == text)
 
-    @property
-    def seqs(self) -> list[int]:
-        return [line["event"]["seq"] for line in self.told if "event" in line]
-
 
 @asynccontextmanager
 async def page(program: str, folder: Path, url: str, token: Callable[[], str]) -> AsyncIterator[Page]:
-    shutil.copy(EXAMPLES / program, folder)
-    shutil.copy(Path(__file__).with_name("graphql_page.mjs"), folder)
-    (folder / "node_modules").symlink_to(node_modules())
-    process = await asyncio.create_subprocess_exec(
-        need("node", "the tutorial is for those who have it"),
-        "graphql_page.mjs",
-        program,
-        url.replace("http", "ws", 1) + "/graphql",
-        "den",
-        cwd=folder,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        preexec_fn=die_with_parent,
-    )
-    try:
+    socket = url.replace("http", "ws", 1) + "/graphql"
+    async with running_page(folder, "graphql_page.mjs", program, socket, "den", programs=(program,)) as process:
         yield Page(process, token)
-    finally:
-        process.kill()
-        await process.wait()
 
 
 @pytest.mark.parametrize("program", ["graphql_room.mjs", "graphql_urql.mjs"])
