@@ -703,6 +703,7 @@ class TestHttp:
             async with request(server, "HEAD", "/streams/show") as asked:
                 assert await asked.head() == 200
                 assert asked.headers["content-type"] == "audio/ogg"
+                assert "content-length" not in asked.headers
         async with request(server, "OPTIONS", "/streams/show") as asked:
             assert await asked.head() == 204
             assert asked.headers["allow"] == "GET, PUT, HEAD, OPTIONS"

@@ -71,7 +71,9 @@ class StreamHandlers:
         if not view.live:
             raise Refusal("not_live", retry_after=NOT_LIVE_RETRY_S)
         if request.method == "HEAD" or LEND not in request.scope:
-            return Response(headers=_HEADERS)
+            head = Response(headers=_HEADERS)
+            del head.headers["content-length"]  # nobody knows how long it will be, and it is not 0
+            return head
         return _Hearing(_Listening(node, self._streams, stream, principal, self._live))
 
     async def broadcast(self, request: Request) -> Response:
