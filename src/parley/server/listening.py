@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import uvicorn
 
+from parley.config.settings import is_loopback
 from parley.server.workers import reuse_port
 from parley.transport.http_protocol import HttpProtocol
 
@@ -77,11 +78,16 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def own_address() -> str:
-    """This machine's, as its own name is resolved."""
-    try:
-        return socket.gethostbyname(socket.gethostname())
-    except OSError:
-        return "127.0.0.1"
+    """This machine's: where its name leads, or, where that is known to itself alone, where it asks others from."""
+    with contextlib.suppress(OSError):
+        named = socket.gethostbyname(socket.gethostname())
+        if not is_loopback(named):  # Debian gives a machine's name to 127.0.1.1
+            return named
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.connect(("203.0.113.1", 9))  # RFC 5737: nothing is sent, the kernel chooses a route
+        routed: str = asking.getsockname()[0]
+        return routed
+    return "127.0.0.1"
 
 
 def shown(host: str) -> str:
