@@ -1,6 +1,7 @@
 """Settings, help, and secrets that are never shown."""
 
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,16 @@ def test_the_version_and_the_help_are_there_at_once_and_need_no_settings(parley:
     assert re.fullmatch(r"parley, version \d+\.\d+\.\d+", ok(parley("--version", PROT="1")))
     for command in ((), ("account",), ("token", "issue"), ("serve",), ("chat",), ("db", "backup")):
         assert "Usage: parley" in ok(parley(*command, "--help", PROT="1"))
+
+
+def test_a_place_where_nobody_can_listen_is_named_with_the_setting_that_chooses_another(parley: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        said = refused(parley("serve", "--port", port))
+    assert said.startswith(f"127.0.0.1 port {port} is in use: ")
+    assert said.endswith("choose another --port (PARLEY_PORT).")
+    said = refused(parley("serve", "--host", "192.0.2.1", PUBLIC_URL="http://chat.example"))
+    assert said == "192.0.2.1 port 8000 is no address of this machine; choose another --host (PARLEY_HOST)."
 
 
 def test_without_the_extra_the_command_says_how_to_install_it(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -28,6 +28,13 @@ from parley.cli.terms import (
     read_secret_file,
 )
 from parley.cli.tokens import token
+
+#: Why a server cannot listen where it is told to, by what the system says.
+_NO_LISTENING: Final = {
+    errno.EADDRINUSE: "{place} is in use: something else listens there; choose another --port (PARLEY_PORT).",
+    errno.EADDRNOTAVAIL: "{place} is no address of this machine; choose another --host (PARLEY_HOST).",
+    errno.EACCES: "{place} may not be listened on: ports under 1024 are the system's; choose another --port.",
+}
 
 
 @click.group(cls=Noun, params=[config_option()], context_settings={"help_option_names": ["-h", "--help"]})
@@ -64,7 +71,14 @@ def serve(given: Given, host: str | None, port: int | None, workers: int | None,
     from parley.server import serve as serve_until_stopped
 
     logs.configure(settings.log_format, settings.log_level)
-    sys.exit(serve_until_stopped(settings, demo=demo))
+    place = f"{settings.host} port {settings.port}"
+    try:
+        status = serve_until_stopped(settings, demo=demo)
+    except OSError as error:
+        if error.filename is not None or (said := _NO_LISTENING.get(error.errno or 0)) is None:
+            raise
+        raise Problem(said.format(place=place)) from None
+    sys.exit(status)
 
 
 @parley.command(cls=Client)
@@ -100,8 +114,6 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            return _say("The address is in use: something else listens there; choose another --port.", 1)
         name = f"{error.filename}: " if error.filename else ""
         return _say(f"{name}{error.strerror or error}", 1)
     except ImportError as error:
