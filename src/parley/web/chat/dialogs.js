@@ -291,7 +291,7 @@ export function accountDialog(workspace, deeds, returnTo) {
     };
     const signOut = () => void deeds.signOut();
     return [
-      h("p", { class: "hint" }, me.roles.join(", "), " ", h("span", { class: "code" }, me.subject)),
+      h("p", { class: "hint" }, `Signed in as ${me.roles.join(", ")}, with the id `, h("span", { class: "code" }, me.subject)),
       waiting > 0 ? h("p", { class: "hint" }, `${waiting === 1 ? "1 message is" : `${waiting} messages are`} not sent yet; signing out forgets them.`) : null,
       trouble.element,
       h(
