@@ -357,6 +357,7 @@ class Crowd:
     def look(self) -> None:
         """Raises whatever went wrong with one of us."""
         assert not self.wrong, self.wrong
+        assert self._npm.returncode is None, "node is gone"
         for task in (*self.running, *self._speaking):
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 raise error

@@ -1,5 +1,6 @@
 """The bus on a real Valkey: what a node hears, what it does not, and how it comes back."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -177,3 +178,27 @@ async def test_nodes_start_without_a_bus_and_find_it_once_it_is_there() -> None:
     finally:
         await node.bus.stop()
         server.remove()
+
+
+@pytest.mark.parametrize("anyio_backend", [pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop")])
+async def test_what_is_said_while_the_server_goes_is_lost_quietly_and_answered_so() -> None:
+    """On the server's own loop: uvloop raises where a transport that has closed is written to."""
+    wrong: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: wrong.append(context))
+    valkey = ValkeyServer().start()
+    node = Node(valkey.url, "a")
+    answers: list[Any] = []
+    asked = 0
+    try:
+        async with nodes(node):
+            valkey.stop()
+            while node.bus.is_up:
+                node.bus.ask("rate:", answers.append, b"GET", node.bus.key_of("rate:"))
+                node.bus.publish([event("lobby", 1)], [Change("account", "u", asked)], [])
+                node.bus.follow(of_room(str(asked)))
+                asked += 1
+                await asyncio.sleep(0)
+            await until(lambda: len(answers) == asked)
+    finally:
+        valkey.remove()
+    assert not wrong

@@ -254,6 +254,9 @@ class Story:
         async with asyncio.timeout(20):
             while [await present_on(node, token) for node in self.nodes.nodes] != [here] * len(self.nodes.nodes):
                 await asyncio.sleep(0.2)
+        for node in self.nodes.nodes:
+            bugs = [line for line in node.log.splitlines() if "[error]" in line or "[critical]" in line]
+            assert not bugs, "what goes away is a warning, and no bug"
         self.report(len(log))
 
     def report(self, length: int) -> None:

@@ -93,8 +93,9 @@ class Line(asyncio.Protocol):
 
     def flush(self) -> None:
         """Write what gathered since the last time, in one piece."""
-        if self._waiting and self._transport is not None:
-            waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, []
+        # One that has been lost and has not said so yet can't be written to: uvloop raises then.
+        if waiting and self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(waiting))
 
     def hear(self, channels: Iterable[bytes]) -> None:
@@ -163,6 +164,7 @@ class Line(asyncio.Protocol):
             self._end(problem)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
         self._end(exc or Lost("the bus hung up"))
 
     def _pushed(self, told: list[Any]) -> None:
