@@ -28,8 +28,8 @@ class Signals:
         self._hub = hub
         self._clock_s = clock_s
         self._present = present
-        #: Tells every node, this one too, what `typing` is then told on each.
-        self.publish: Callable[[Signal], None] = self.heard
+        #: Tells every node, this one too, what `typing` is then told on each; None where there is no other.
+        self.publish: Callable[[Signal], None] | None = None
         self._typing: dict[str, dict[str, tuple[str, float, str | None]]] = {}
         self._started: dict[str, dict[str, dict[str, str]]] = {}
         self._stopped: dict[str, dict[str, dict[str, str]]] = {}
@@ -40,8 +40,11 @@ class Signals:
 
     def typed(self, room: str, subject: str, name: str, *, active: bool, text: str | None = None) -> None:
         """Somebody who is connected here began or ended typing: `typing`, on every node."""
-        data = {"subject": subject, "name": name, "active": active, "text": text}
-        self.publish(Signal(room, TYPED, "", data))
+        if self.publish is None:
+            self.typing(room, subject, name, active=active, text=text)
+        else:
+            data = {"subject": subject, "name": name, "active": active, "text": text}
+            self.publish(Signal(room, TYPED, "", data))
 
     def heard(self, signal: Signal) -> None:
         """A signal of the bus that is not for clients as it is."""

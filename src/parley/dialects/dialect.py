@@ -5,6 +5,8 @@ The codecs are its implementations; connections and the hub know only this.
 
 from typing import Any, Protocol
 
+from msgspec import Struct
+
 from parley.domain.commands import Command
 from parley.domain.errors import Refusal
 from parley.domain.events import Event, Signal
@@ -29,7 +31,7 @@ class Batch:
         return len(self.answers) == self.due
 
 
-class Request:
+class Request(Struct, eq=False):
     """One request of a client, decoded: either a command's row with its parameters, or why it is refused.
 
     `method` is the name it asked for, where it had one. `id` and `batch` are the dialect's own, for the answer.
@@ -37,28 +39,14 @@ class Request:
     other. What is aside is refused without consequence, also before a session is open.
     """
 
-    __slots__ = ("batch", "greeting", "id", "is_aside", "method", "params", "refusal", "row")
-
-    def __init__(
-        self,
-        row: Command | None,
-        params: Params | None,
-        refusal: Refusal | None = None,
-        *,
-        id: Any = None,
-        batch: Any = None,
-        method: str | None = None,
-        greeting: Any = None,
-        is_aside: bool = False,
-    ) -> None:
-        self.row = row
-        self.params = params
-        self.refusal = refusal
-        self.id = id
-        self.batch = batch
-        self.method = method
-        self.greeting = greeting
-        self.is_aside = is_aside
+    row: Command | None
+    params: Params | None
+    refusal: Refusal | None = None
+    id: Any = None
+    batch: Any = None
+    method: str | None = None
+    greeting: Any = None
+    is_aside: bool = False
 
 
 class Ended(Exception):

@@ -35,7 +35,7 @@ BATCH_MAX: Final = 100
 _encode: Final[Callable[[Any], bytes]] = msgspec.json.Encoder().encode
 
 
-class _Envelope(Struct):
+class _Envelope(Struct, gc=False):
     jsonrpc: str
     method: str
     id: Raw | UnsetType = UNSET

@@ -10,10 +10,11 @@ Seq = Annotated[int, Meta(ge=0, le=2**53)]
 Reason = Annotated[str, Meta(max_length=500)]
 
 
-class Params(Struct, forbid_unknown_fields=True):
+class Params(Struct, forbid_unknown_fields=True, gc=False):
     """The parameters of one command: a JSON object; an unknown member is refused.
 
-    Their `repr` is the command's form alone: some hold a password or a token.
+    Their `repr` is the command's form alone: some hold a password or a token. What JSON holds is no circle, so the
+    collector has nothing to look for in it.
     """
 
     def __repr__(self) -> str:

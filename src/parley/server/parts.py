@@ -69,13 +69,11 @@ class Clock:
     """The time of a node: `unix_s` that tokens go by, `monotonic_s` that waits go by (the loop's). Tests move it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        #: The loop's own method, with none of ours around it: every message asks it several times.
+        self.monotonic_s: Callable[[], float] = loop.time
 
     def unix_s(self) -> float:
         return time.time()
-
-    def monotonic_s(self) -> float:
-        return self._loop.time()
 
     def unix_ms(self) -> int:
         return int(self.unix_s() * 1000)

@@ -7,7 +7,7 @@ turns bugs into incidents. Rights are decided behind it, in the domain; replays 
 import asyncio
 import logging
 import secrets
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
@@ -75,7 +75,7 @@ class Door:
         self._clock_s = clock_s
         self._preparing: set[asyncio.Task[None]] = set()
         #: (command, "ok" or the refusal's code) -> how often; read by the metrics.
-        self.outcomes: Counter[tuple[str, str]] = Counter()
+        self.outcomes: defaultdict[tuple[str, str], int] = defaultdict(int)
 
     def submit(
         self, row: Command, params: Params, principal: Principal, ordering: Ordering, answered: Answered

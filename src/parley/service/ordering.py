@@ -21,7 +21,18 @@ READING_MAX: Final = 8
 class Ordering:
     """One connection's line of commands. `lanes` says that the store has one writer for each room, not one for all."""
 
-    __slots__ = ("_advancing", "_alone", "_held", "_lane", "_lanes", "_line", "_reading", "_reading_lanes", "_writing")
+    __slots__ = (
+        "_advancing",
+        "_alone",
+        "_held",
+        "_lane",
+        "_lanes",
+        "_line",
+        "_reading",
+        "_reading_lanes",
+        "_writing",
+        "under_way",
+    )
 
     def __init__(self, *, lanes: bool) -> None:
         self._lanes = lanes
@@ -34,6 +45,8 @@ class Ordering:
         self._alone = False
         self._held = False
         self._advancing = False
+        #: What has begun or waits, and is not over.
+        self.under_way = 0
 
     def run(self, begin: Begin, *, writes: bool, lane: str | None = None, alone: bool = False) -> None:
         """Begin at once where the order allows it, else when its turn comes.
@@ -41,16 +54,13 @@ class Ordering:
         `lane` of a write is the room that it is about; reads of one lane do not overtake each other either. What is
         `alone` waits for all before it, and all behind wait for it.
         """
+        self.under_way += 1
         if self._line or not self._may(writes, lane, alone):
             if not self._line:
                 self._line = deque()
             self._line.append((writes, lane, alone, begin))
         else:
             self._begin(writes, lane, alone, begin)
-
-    @property
-    def under_way(self) -> int:
-        return self._writing + self._reading + len(self._line)
 
     def hold(self) -> None:
         """Begin nothing until `release`: the answers could not be handed over."""
@@ -62,6 +72,7 @@ class Ordering:
 
     def abandon(self) -> None:
         """The connection is over: what has not begun never will."""
+        self.under_way -= len(self._line)
         self._line = ()
 
     def _may(self, writes: bool, lane: str | None, alone: bool) -> bool:
@@ -91,11 +102,13 @@ class Ordering:
 
     def _wrote(self) -> None:
         self._writing -= 1
+        self.under_way -= 1
         self._alone = False
         self._advance()
 
     def _has_read(self, lane: str | None = None) -> None:
         self._reading -= 1
+        self.under_way -= 1
         self._alone = False
         if lane is not None:
             self._reading_lanes.discard(lane)

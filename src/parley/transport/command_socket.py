@@ -22,9 +22,7 @@ class CommandConnection(Connection):
 
     def _handle(self, request: Request, principal: Principal) -> None:
         row, params = request.row, request.params
-        if isinstance(params, sessions.Renew):
-            self._bearer.renew(request, params, principal)
-        elif self.is_held:
+        if self.is_held and not isinstance(params, sessions.Renew):
             self.put(self.codec.refused(request, Refusal("token_expired")))
         elif row is None or params is None:
             self.put(self.codec.refused(request, request.refusal or Refusal("invalid_request")))
@@ -45,7 +43,9 @@ class CommandConnection(Connection):
 
     def _about_itself(self, request: Request, principal: Principal) -> None:
         params = request.params
-        if isinstance(params, replay.Subscribe):
+        if isinstance(params, sessions.Renew):
+            self._bearer.renew(request, params, principal)
+        elif isinstance(params, replay.Subscribe):
             self._subscribe(request, params, principal)
         elif isinstance(params, replay.Unsubscribe):
             end, answered = functools.partial(self._unsubscribe, params.room), functools.partial(self.answered, request)
