@@ -162,6 +162,21 @@ def test_what_a_verifier_would_refuse_is_not_issued(claim: str, value: Any) -> N
         ISSUER.issue(**GOOD | {claim: value})
 
 
+@pytest.mark.parametrize(
+    ("claim", "value", "told"),
+    [
+        ("roles", ["editor"], "roles should be a list of guest, member, agent, admin"),
+        ("type", "robot", "type should be account or guest or service"),
+        ("jti", "a/b", "jti should be an id: 1 to 64 characters of"),
+        ("department", "\ud800", "department should be a text"),
+    ],
+)
+def test_whoever_issues_is_told_what_a_claim_should_be(claim: str, value: Any, told: str) -> None:
+    of_a_guest = {"type": "guest", "conversation": "c-1"} if claim == "department" else {}
+    with pytest.raises(ValueError, match=f"^{told}"):
+        ISSUER.issue(**GOOD | of_a_guest | {claim: value})
+
+
 def test_a_guest_without_a_conversation_and_a_conversation_without_a_guest_are_not_issued() -> None:
     with pytest.raises(ValueError, match="needs a conversation"):
         ISSUER.issue(**GOOD | {"type": "guest"})

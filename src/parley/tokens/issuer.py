@@ -6,14 +6,35 @@ Keeps no sessions and draws no ids: `jti`, `sid` and the time are arguments.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
-from parley.tokens.claims import OWN_CLAIMS, Grants, require_forms
+from parley.tokens.claims import (
+    ACTIONS,
+    ID_CHARS_MAX,
+    OWN_CLAIMS,
+    ROLES,
+    SUBJECT_CHARS_MAX,
+    TYPES,
+    Grants,
+    require_forms,
+)
 from parley.tokens.errors import TokenRefused
 from parley.tokens.jws import JWS_BYTES_MAX, sign_jws
 from parley.tokens.keys import SigningKey
 
 ACCESS_TOKEN_TYPE = "at+jwt"  # noqa: S105 (RFC 9068's name for a type, no secret)
+
+
+_ID_FORM = f"an id: 1 to {ID_CHARS_MAX} characters of A-Z, a-z, 0-9 and . _ ~ -"
+#: What a claim should be, for whoever issues one that no verifier would take; any other is a text.
+_FORMS: Final = {
+    "sub": f"1 to {SUBJECT_CHARS_MAX} printable ASCII characters without space",
+    "type": " or ".join(TYPES),
+    "roles": f"a list of {', '.join(ROLES)}",
+    "grants": 'like {"room:launch": ["read", "send"], "room:team-*": ["read"]}, with ' + ", ".join(ACTIONS),
+    **dict.fromkeys(("jti", "sid", "conversation"), _ID_FORM),
+    **dict.fromkeys(("iat", "exp", "auth_time"), "a number of Unix seconds"),
+}
 
 
 class Issuer:
@@ -76,7 +97,8 @@ class Issuer:
         try:
             require_forms(claims, OWN_CLAIMS)
         except TokenRefused as refusal:
-            raise ValueError(f"{refusal.claim} has no form that a verifier accepts") from None
+            claim = refusal.claim or ""
+            raise ValueError(f"{claim} should be {_FORMS.get(claim, 'a text')}") from None
         token = sign_jws(claims, self.key, typ=ACCESS_TOKEN_TYPE)
         if len(token) > JWS_BYTES_MAX:
             raise ValueError(f"the token has over {JWS_BYTES_MAX} bytes: fewer grants, a shorter name")
