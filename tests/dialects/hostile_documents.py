@@ -143,6 +143,8 @@ HOSTILE: dict[str, tuple[Any, set[str]]] = {
     "a batch of a thousand": ([_query("{__typename}")] * 1_000, {"invalid_request"}),
     "a batch of one": ([_query("{__typename}")], {"invalid_request"}),
     "a document of blanks": (_query(" " * 100_000), {"too_large"}),
+    "quotes that are all escaped": (_query('"\\' * 16_000), {"parse_error"}),
+    "a block text that never ends": (_query('{a(b:"""' + '"\\"' * 10_000), {"parse_error"}),
     "comments without end": (_query("#" * 1_000 + "\n" + "#x\n" * 9_000), {"too_large", "parse_error"}),
     "the whole schema, in a fragment, twice": (
         _query(
