@@ -1,5 +1,6 @@
 """Messages: sent once, edited for a while, deleted into a tombstone (CONTRACT section 3)."""
 
+import time
 from typing import Any
 
 import pytest
@@ -70,6 +71,14 @@ class TestSending:
 
     def test_the_length_is_counted_after_nfc(self, stage: Stage, ada: Principal) -> None:
         assert len(sent(stage, ada, "e\u0301" * 8000)["text"]) == 8000
+
+    def test_a_heap_of_marks_is_no_text(self, stage: Stage, ada: Principal) -> None:
+        assert sent(stage, ada, "a" + "\u0301" * 50)["text"] == "\u00e1" + "\u0301" * 49
+        for heap in ("a" + "\u0301\u0316" * 15_000, "a" + "\u0301\u0316" * 30_000):
+            begun_s = time.process_time()
+            refusal = stage.refusal(ada, messages.Send("hall", heap))
+            assert (refusal.code, refusal.facts) == ("invalid_params", {"field": "text"})
+            assert time.process_time() - begun_s < 0.3, "everybody waits for it"
 
     def test_only_members_send(self, stage: Stage, ada: Principal) -> None:
         assert stage.refused(stage.account("cid"), messages.Send("hall", "x")) == "forbidden"

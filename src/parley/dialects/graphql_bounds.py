@@ -74,9 +74,11 @@ _LONGEST: Final[Mapping[str, int]] = {
     "possibleTypes": 1,
 }
 _PAGE_MAX: Final = 200
-# Comments and strings hold no brackets that count; an unclosed one is left to the parser. It is taken as far as it goes:
+# Comments and strings hold no brackets that count; an unclosed one is left to the parser, and taken as far as it goes:
 # if it had to be closed, each of its quotes would be a beginning that is tried and given up.
-_PARTS: Final = re.compile(r'"""(?:[^"\\]|\\.|"(?!""))*(?:""")?|"(?:[^"\\\n]|\\.)*"?|#[^\n\r]*|[{(\[]|[})\]]', re.DOTALL)
+_PARTS: Final = re.compile(
+    r'"""(?:[^"\\]|\\.|"(?!""))*(?:""")?|"(?:[^"\\\n]|\\.)*"?|#[^\n\r]*|[{(\[]|[})\]]', re.DOTALL
+)
 
 
 def check_text(source: str) -> None:

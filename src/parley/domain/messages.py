@@ -3,7 +3,6 @@
 Holds every `message.*` command. Reading a room's log is `replay.py`.
 """
 
-import unicodedata
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -13,6 +12,7 @@ from parley.domain import audit, log
 from parley.domain.errors import Refusal, invalid_params
 from parley.domain.events import Event
 from parley.domain.ids import Id, rfc3339
+from parley.domain.normal_form import MARKS_MAX, SHRINKS_BY, normal_form
 from parley.domain.params import Limit, Params, Reason, Seq
 from parley.domain.ports import Acting, Decision, Row, Transaction
 from parley.domain.principal import Person
@@ -230,14 +230,16 @@ def list_messages(tx: Transaction, p: List, who: Acting) -> Decision:
 
 
 def checked_text(text: str, who: Acting, *, field: str = "text") -> str:
-    """The text in NFC. Raises: Refusal (`invalid_params` on `field`) where it is empty or too long."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", text)
-    if not text:
+    """The text in NFC. Raises: Refusal (`invalid_params` on `field`) where it is empty, too long or a heap of marks."""
+    longest = who.rules.message_chars
+    normal = normal_form(text) if len(text) <= longest * SHRINKS_BY else text
+    if normal is None:
+        raise invalid_params(field, f"One character has at most {MARKS_MAX} marks.")
+    if not normal:
         raise invalid_params(field, "A message has a text.")
-    if len(text) > who.rules.message_chars:
-        raise invalid_params(field, f"A message has at most {who.rules.message_chars} characters.")
-    return text
+    if len(normal) > longest:
+        raise invalid_params(field, f"A message has at most {longest} characters.")
+    return normal
 
 
 def checked_data(data: dict[str, Any] | None) -> str | None:
