@@ -134,6 +134,11 @@ async def test_a_phone_has_no_violation(
     await chat.page.get_by_role("button", name="Back to the room", exact=True).click()
     await chat.page.get_by_role("button", name="Back to the rooms").click()
     await finds_nothing(chat.page, "the list", ONE_PANE)
+    # Whichever pane is shown, where the connection stands is said.
+    await chat.strip.evaluate("(strip) => strip.show({ name: 'ended', reason: 'revoked' })")
+    await expect(chat.strip.get_by_role("button", name="Sign in")).to_be_visible()
+    await expect(chat.page.get_by_role("button", name="account")).to_be_in_viewport(ratio=1)
+    await finds_nothing(chat.page, "the list of who must sign in again", ONE_PANE)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -303,9 +303,13 @@ async def test_a_phone_shows_the_lists_or_the_conversation(pages: Any, server: S
     await agent.get_by_role("button", name="About the visitor").click()
     await expect(agent.get_by_role("complementary", name="Visitor")).to_contain_text("Uma")
     assert await violations(agent) == []
+    strip = agent.locator("parley-strip")
+    await strip.evaluate("(strip) => strip.show({ name: 'ended', reason: 'revoked' })")
+    await strip.get_by_role("button", name="Sign in").click(trial=True)
     await agent.get_by_role("button", name="Back to the conversation", exact=True).click()
     await agent.get_by_role("button", name="Back to the conversations").click()
     await expect(agent.locator(".desk-item")).to_be_visible()
+    await strip.get_by_role("button", name="Sign in").click(trial=True)
 
     await begins(server, "Do you ship to Norway?")
     await agent.locator(".desk-item", has_text="Norway").click()

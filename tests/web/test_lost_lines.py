@@ -140,6 +140,7 @@ async def test_a_sign_in_that_has_run_out_is_asked_for_and_the_room_goes_on(
         await ada.say("after the weekend")
         await ada.strip.get_by_role("button", name="Sign in").click()
         dialog = ada.page.get_by_role("dialog", name="Sign in again")
+        await expect(dialog.get_by_label("Password")).to_be_focused()
         await dialog.get_by_label("Name").fill("ada")
         await dialog.get_by_label("Password").fill("ada")
         await dialog.get_by_role("button", name="Sign in").click()

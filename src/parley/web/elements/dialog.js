@@ -59,7 +59,7 @@ export function openDialog(options, body) {
   });
   document.body.append(dialog);
   dialog.showModal();
-  /** @type {HTMLElement|null} */ (dialog.querySelector("[data-focus], input, textarea"))?.focus();
+  /** @type {HTMLElement|null} */ (dialog.querySelector("[data-focus]") ?? dialog.querySelector("input, textarea"))?.focus();
   return dialog;
 }
 
