@@ -11,6 +11,7 @@ import pytest
 
 from parley.domain import accounts
 from parley.domain.principal import OPERATOR
+from parley.service import watch
 from parley.service.passwords import hash_password
 from tests.here import DOORS, Door, HereServer, serving, until
 from tests.serving import CommandRefused, NativeClient
@@ -54,6 +55,14 @@ async def begins(server: HereServer, **said: Any) -> Guest:
     answer = await post(server, "/conversations", said)
     assert answer.status_code == 201, answer.text
     return Guest(server, answer.json())
+
+
+async def polled(server: HereServer, times: int) -> None:
+    """Wait until every node has looked into the store so often."""
+    for node in getattr(server, "nodes", [server]):
+        for _ in range(times):
+            before = node.server.parts.watch.polled_at_ms
+            await until(lambda node=node, before=before: node.server.parts.watch.polled_at_ms != before)
 
 
 async def signed_in(server: HereServer, name: str) -> str:
@@ -238,8 +247,9 @@ async def test_an_agent_who_is_gone_gives_back_and_one_who_is_connected_does_not
 
 @pytest.mark.parametrize("door", DOORS)
 async def test_blocking_ends_the_visitors_tokens_live_and_unblocking_gives_them_back(
-    server: HereServer, door: Door
+    server: HereServer, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(watch, "POLL_INTERVAL_S", 0.1)
     visitor = await begins(server)
     async with by(server, "native", await signed_in(server, "ava")) as ava:
         async with by(server, door, visitor.access) as guest:
@@ -254,7 +264,7 @@ async def test_blocking_ends_the_visitors_tokens_live_and_unblocking_gives_them_
         for token in (visitor.access, refreshed.json()["access_token"]):
             async with by(server, door, token) as guest:
                 assert await guest.call("message.send", room=visitor.conversation, text="sorry")
-        await asyncio.sleep(1.2)  # the poll repeats both changes, and ends nobody by it
+        await polled(server, 3)  # the poll repeats both changes, and ends nobody by it
         async with by(server, door, visitor.access) as guest:
             assert await guest.call("conversation.get", conversation=visitor.conversation)
 
