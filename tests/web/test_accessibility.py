@@ -139,6 +139,9 @@ async def test_a_phone_has_no_violation(
     await expect(chat.strip.get_by_role("button", name="Sign in")).to_be_visible()
     await expect(chat.page.get_by_role("button", name="account")).to_be_in_viewport(ratio=1)
     await finds_nothing(chat.page, "the list of who must sign in again", ONE_PANE)
+    # Turned on its side it is wide, and pressed by a finger all the same.
+    await chat.page.set_viewport_size({"width": 844, "height": 390})
+    assert await misfits(chat.page) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

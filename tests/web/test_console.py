@@ -319,3 +319,5 @@ async def test_a_phone_shows_the_lists_or_the_conversation(pages: Any, server: S
     assert await heading.evaluate("({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth")
     await agent.get_by_role("button", name="Close", exact=True).click()
     await expect(agent.get_by_role("textbox", name="Closed: reopen it to reply")).to_be_visible()
+    await agent.set_viewport_size({"width": 844, "height": 390})
+    assert await misfits(agent) == []
