@@ -130,7 +130,10 @@ async def test_a_callback_that_gives_another_persons_token_ends_the_connection(s
         assert refused.value.code == "subject_mismatch"
 
 
-async def test_a_callback_that_fails_is_asked_again_in_time(server: ServerProcess) -> None:
+@pytest.mark.parametrize(
+    "trouble", [OSError("the token server is away"), CommandRefused("forbidden", 403), CommandRefused("expired", 401)]
+)
+async def test_a_callback_that_fails_is_asked_again_in_time(server: ServerProcess, trouble: Exception) -> None:
     states = States()
     asked = 0
 
@@ -138,7 +141,7 @@ async def test_a_callback_that_fails_is_asked_again_in_time(server: ServerProces
         nonlocal asked
         asked += 1
         if asked == 2:
-            raise OSError("the token server is away")
+            raise trouble
         return server.token("eve", ttl_s=3 if asked == 1 else 900)
 
     async with connect(server.url, token_callback=next_token, timing=SOON, on_state=states) as chat:

@@ -87,11 +87,14 @@ class Admission:
         spent, pause_s = line.token, retry_s
         while not line.over.done():
             try:
-                token = await self._credentials.access(spent)
-                if await present(token):
+                token = await self._asked(spent)
+                if token is None:
+                    pass
+                elif await present(token):
                     return
-                # Made in the same second as the one before, it ends with it, and nobody warns of an end twice.
-                spent = token
+                else:
+                    # Made in the same second as the one before, it ends with it, and nobody warns of an end twice.
+                    spent = token
             except SessionRefused as refusal:
                 if not refusal.passes:
                     return
@@ -104,10 +107,18 @@ class Admission:
                     return
             except ConnectionLost:
                 pass
-            except Exception as error:
-                log.warning("the token callback failed: %s", type(error).__name__)
             await asyncio.sleep(pause_s * (1 + random.random()))  # noqa: S311
             pause_s *= 2
+
+    async def _asked(self, spent: str | None) -> str | None:
+        """A token beside `spent`; None where whoever gives tokens failed, by whatever it raised."""
+        try:
+            return await self._credentials.access(spent)
+        except (SessionRefused, ConnectionLost):
+            raise
+        except Exception as error:
+            log.warning("the token callback failed: %s", type(error).__name__)
+            return None
 
 
 def lives_longer(session: dict[str, Any], before: dict[str, Any]) -> bool:
