@@ -96,6 +96,7 @@ class Cluster:
     def __init__(self, data: Path, postgres: PostgresServer, valkey: ValkeyServer, count: int, **settings: Any) -> None:
         self.postgres = postgres
         self.valkey = valkey
+        self._bus_turn = asyncio.Lock()  # what is lost can't be slow
         given = {"database_url": postgres.url, "bus_url": valkey.url, **settings}
         self.nodes = [ServerProcess(data, **given) for _ in range(count)]
         for number, node in enumerate(self.nodes):
@@ -136,14 +137,16 @@ class Cluster:
             process.send_signal(signal.SIGCONT)
 
     async def lose_bus(self, seconds: float) -> None:
-        self.valkey.stop()
-        await asyncio.sleep(seconds)
-        await asyncio.to_thread(self.valkey.start)
+        async with self._bus_turn:
+            self.valkey.stop()
+            await asyncio.sleep(seconds)
+            await asyncio.to_thread(self.valkey.start)
 
     async def slow_bus(self, seconds: float) -> None:
-        self.valkey.pause()
-        await asyncio.sleep(seconds)
-        self.valkey.go_on()
+        async with self._bus_turn:
+            self.valkey.pause()
+            await asyncio.sleep(seconds)
+            self.valkey.go_on()
 
     async def lose_database(self, seconds: float) -> None:
         """As after a crash."""
