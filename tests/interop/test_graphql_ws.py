@@ -271,7 +271,7 @@ class TestATokensLife:
 
     async def test_at_the_end_of_its_lifetime_it_is_1012_and_it_comes_back(self, tmp_path: Path) -> None:
         async with (
-            serving(tmp_path / "data", limits__connection_lifetime=100) as server,
+            serving(tmp_path / "data", limits__connection_lifetime=100, limits__ping_interval=0) as server,
             npm(server.url, server.token("ada", ttl_s=9000)) as ada,
         ):
             notices = ada.begin(NOTICES)

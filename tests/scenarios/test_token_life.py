@@ -1,6 +1,7 @@
 """A token's life on an open connection (CONTRACT 1, rules 1 to 8), with the clock moved."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,32 @@ class TestExpiry:
             assert ada.events("den") == []
 
 
+async def test_what_is_sent_right_behind_a_renewal_is_for_whoever_it_makes_of_the_bearer(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path / "data", limits__ping_interval=0) as server,
+        server.native(server.token("ada", ttl_s=60)) as ada,
+    ):
+        await ada.call("room.create", room="den")
+        server.move(61)
+        # By a session that nobody has asked for yet: the renewal has to wait for the store.
+        renewed = server.token("ada", sid="another")
+        _, sent, described = await asyncio.gather(
+            ada.call("session.refresh", token=renewed),
+            ada.call("message.send", room="den", text="at once"),
+            ada.call("session.describe"),
+        )
+        assert (sent["message"]["text"], described["session"]) == ("at once", "another")
+        params: list[dict[str, str]] = [{"token": server.token("ada", sid="third")}, {}, {"token": "x"}, {}]
+        methods = ["session.refresh", "session.describe"] * 2
+        asked = zip(methods, params, strict=True)
+        batch = [{"jsonrpc": "2.0", "id": f"b{n}", "method": m, "params": p} for n, (m, p) in enumerate(asked)]
+        await ada.socket.send(json.dumps(batch))
+        await ada.until(lambda one: one.get("id") == "b3")
+        answers = {one["id"]: one for one in ada.news if "id" in one}
+        assert answers["b2"]["error"]["data"]["code"] == "token_malformed"
+        assert [answers[f"b{n}"]["result"]["session"] for n in (0, 1, 3)] == ["third"] * 3
+
+
 class TestRenewal:
     async def test_an_hour_of_minute_tokens_loses_and_doubles_nothing(self, server: HereServer) -> None:
         renewals = 110 if LONG else 20  # of at least 35 s each: over an hour in the long form
@@ -154,7 +181,7 @@ class TestRenewal:
 
     async def test_the_lifetime_ends_a_connection_whatever_its_tokens(self, tmp_path: Path) -> None:
         async with (
-            serving(tmp_path / "data", limits__connection_lifetime=500) as server,
+            serving(tmp_path / "data", limits__connection_lifetime=500, limits__ping_interval=0) as server,
             server.client(server.token("ada", ttl_s=9000)) as ada,
         ):
             await ada.call("session.describe")

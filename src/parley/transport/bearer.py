@@ -41,6 +41,8 @@ class Borne(Live, Protocol):
     def go_on(self) -> None:
         """One reason to hand over nothing is gone."""
 
+    def wait_for_renewal(self) -> None: ...
+    def renewal_over(self) -> None: ...
     def answered(self, request: Request, result: Any) -> None: ...
     def notice(self, name: str, body: dict[str, Any]) -> None: ...
     def close(self, code: int, reason: str) -> None: ...
@@ -106,6 +108,7 @@ class Bearer:
                 refusal = outcome if isinstance(outcome, Refusal) else Refusal("unavailable")
                 counted = node.counted(refusal, "session.refresh", connection.address, params.token)
                 connection.answered(request, counted)
+                connection.renewal_over()
                 return
             self._become(outcome)
             connection.answered(request, sessions.describe(outcome, connection.id, node.clock_ms()))
@@ -113,7 +116,9 @@ class Bearer:
                 # What was missed comes from the store, at the socket's own pace, and then what is new.
                 connection.is_held = False
                 connection.go_on()
+            connection.renewal_over()
 
+        connection.wait_for_renewal()
         node.admission.renew(principal.claims, params.token, renewed)
 
     def rights_changed(self) -> None:

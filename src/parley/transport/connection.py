@@ -52,6 +52,7 @@ class Connection(ABC):
 
     __slots__ = (
         "_bearer",
+        "_behind",
         "_first",
         "_id",
         "_keepalive",
@@ -99,6 +100,7 @@ class Connection(ABC):
         self._id: str | None = None
         self._first: FirstMessage | None = None
         self._bearer = Bearer(self)
+        self._behind: list[Request] | None = None  # what came behind a renewal that is under way
         self._keepalive: Keepalive | None = None
         self._lifetime: Timer | None = None
         self._subscriptions: dict[str, Subscription] = {}
@@ -184,34 +186,55 @@ class Connection(ABC):
             node.wheel.run_due(node.clock_s())
         if self.is_closing:
             return
-        first, principal = self._first, self.principal
+        first = self._first
         try:
             if first is not None:
                 first.take(self.text, self.codec.receive, data)
                 return
-            assert principal is not None
-            for request in self.codec.receive(data):
-                self._handle(request, principal)
+            self._take(self.codec.receive(data))
         except Ended as ended:
             self._broken(ended)
             return
-        if self._ordering.under_way > UNDER_WAY_MAX and not self._paused and self.ws is not None:
+        waiting = self._ordering.under_way if self._behind is None else len(self._behind)
+        if waiting > UNDER_WAY_MAX and not self._paused and self.ws is not None:
             self._paused = True
             self.ws.pause_reading()
 
     def binary(self, data: bytes) -> None:
         if self.is_closing:
             return
-        first, principal = self._first, self.principal
+        first = self._first
         try:
             if first is not None:
                 first.take(self.binary, self.codec.receive_binary, data)
                 return
-            assert principal is not None
-            for request in self.codec.receive_binary(data):
-                self._handle(request, principal)
+            self._take(self.codec.receive_binary(data))
         except Ended as ended:
             self._broken(ended)
+
+    def _take(self, requests: list[Request]) -> None:
+        for request in requests:
+            if self._behind is not None:
+                self._behind.append(request)
+                continue
+            # Asked for each: one before it in a batch may have been a renewal.
+            principal = self.principal
+            assert principal is not None
+            self._handle(request, principal)
+
+    def wait_for_renewal(self) -> None:
+        """Commands take effect in the order sent: what comes behind a renewal is for whoever it makes of the bearer."""
+        self._behind = []
+
+    def renewal_over(self) -> None:
+        behind, self._behind = self._behind, None
+        if not behind or self.is_closing:
+            return
+        try:
+            self._take(behind)
+        except Ended as ended:
+            self._broken(ended)
+        self._read_on()
 
     def _broken(self, ended: Ended) -> None:
         if self._first is None or self.wire.credential_in is not None:
@@ -337,7 +360,10 @@ class Connection(ABC):
             return
         codec = self.codec
         self.put(codec.refused(request, result) if isinstance(result, Refusal) else codec.result(request, result))
-        if self._paused and self._ordering.under_way < UNDER_WAY_MAX // 2 and self.ws is not None:
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if self._paused and not self._behind and self._ordering.under_way < UNDER_WAY_MAX // 2 and self.ws is not None:
             self._paused = False
             self.ws.resume_reading()
 
