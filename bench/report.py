@@ -176,6 +176,8 @@ The machine: {machine} {quiet}
 The server runs on one core, the load generator on another; each measurement has a fresh server, and the servers take
 turns. A number is the median of {runs} runs, the spread goes from the least to the most, and a ratio is the median of
 the ratios within each run. CPU is all that the server's threads and children used, the kernel's work for them included.
+Two nodes share both cores with their readers, PostgreSQL and Valkey; they and the only node are given as many messages a
+second, because what comes after a pause finds colder caches and costs more.
 
 Parley runs as it ships (`parley serve`, SQLite with `synchronous=FULL`, a token checked at each handshake) with its
 limits off. **Its messages are durable**: a delivery is of a `message.send` that was decided, committed and then written

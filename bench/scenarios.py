@@ -181,7 +181,7 @@ SCENARIOS = (
     ),
     Scenario(
         nodes.DELIVERY,
-        "Two nodes, 300 readers on each: one message at a time",
+        "Two nodes, 300 readers on each: 100 messages a second",
         "",
         {},
         ("one-node", "speaking", "hearing"),
