@@ -90,7 +90,7 @@ class TestLiveSocketsEnd:
         assert (status, refused["code"]) == (401, "invalid_grant")
         async with connect(f"{server.ws_url}?ticket={minted['ticket']}") as socket:
             await socket.wait_closed()
-            assert (socket.close_code, socket.close_reason) == (4401, "token_revoked")
+            assert (socket.close_code, socket.close_reason) == (4401, "ticket_invalid")
         status, refused = await asyncio.to_thread(server.post, "/rpc", {}, access)
         assert (status, refused["code"]) == (401, "token_revoked")
         status, refused = await asyncio.to_thread(server.post, "/auth/login", {"username": "ada", "password": "ada"})
