@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -147,3 +148,28 @@ async def test_a_disk_that_takes_no_more_refuses_writes_serves_reads_and_recover
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert await asking.ping() is None
         assert (await outcome(asking.write(ADA, messages.Send("hall", "y")))).reply["message"].seq == written + 1
+
+
+@pytest.mark.anyio
+async def test_closing_has_one_limit_for_all_that_is_stuck(server: PostgresServer) -> None:
+    async with Asking(server.url) as asking:
+        await asking.write(ADA, rooms.Create(room="hall"))
+        await asking.read(ADA, rooms.Get("hall"))
+        await asking.poll({})
+        server.freeze()
+        try:
+            stuck = [
+                asyncio.ensure_future(outcome(each))
+                for each in (
+                    asking.write(ADA, messages.Send("hall", "lost")),
+                    asking.read(ADA, rooms.Get("hall")),
+                    asking.poll({"hall": 0}),
+                )
+            ]
+            await asyncio.sleep(0.2)  # each has begun
+            began_s = time.monotonic()
+            assert not await asyncio.to_thread(asking.store.close, 0.6)
+            assert time.monotonic() - began_s < 1.1, "a writer, a reader and the poll, one after the other, are 1.8 s"
+        finally:
+            server.thaw()
+        await asyncio.gather(*stuck)

@@ -11,13 +11,15 @@ from parley.config import Settings
 from parley.domain.leases import Restarted
 from parley.domain.revocation import InForce
 from parley.server.front import Front
-from parley.server.listening import DRAIN_S, Beside, Serving, listen, listen_inside, own_address, shown
+from parley.server.listening import Beside, Serving, listen, listen_inside, own_address, shown
 from parley.server.parts import Clock, Parts
 from parley.service.issuers import Issuers
 from parley.service.passwords import hash_password
 from parley.store.keyring import FollowedKeyring
 
 KEYS_LOOKED_AT_S: Final = 0.5
+#: For what was begun to be committed, after a drain of at most DRAIN_S: 10 s in all.
+CLOSE_S: Final = 3.0
 
 
 class Server:
@@ -74,7 +76,7 @@ class Server:
             await self._finish()
         finally:
             listener.close()
-            await asyncio.to_thread(parts.store.close, DRAIN_S)
+            await asyncio.to_thread(parts.store.close, CLOSE_S)
         return 0
 
     def stop(self) -> None:

@@ -6,6 +6,7 @@ A reading transaction begins after its commands were taken up, so it sees every 
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
@@ -131,8 +132,9 @@ class Readers:
 
     def join(self, timeout_s: float | None = None) -> bool:
         if self._started:
+            until_s = None if timeout_s is None else time.monotonic() + timeout_s
             for thread in self._threads:
-                thread.join(timeout_s)
+                thread.join(None if until_s is None else max(0.0, until_s - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
     def _run(self) -> None:

@@ -4,6 +4,7 @@ The threads are `writer.py` and `reader.py`; which database it is was decided by
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -117,7 +118,9 @@ class Store:
         parts: list[Any] = [*self._writers, self._readers, self._poller]
         for part in parts:
             part.stop()
-        ended = [part.join(timeout_s) for part in parts]
+        # One limit for all: threads that wait for one lock would else be waited for one after the other.
+        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        ended = [part.join(None if until_s is None else max(0.0, until_s - time.monotonic())) for part in parts]
         with self._here_lock:
             self._here.disconnect()
         return all(ended)
