@@ -294,23 +294,29 @@ class TestWhoWaitsForAKey:
         await self.let(published)
         assert (await asked).json()["result"]["type"] == "account"
 
-    async def test_a_renewal_waits_and_the_connection_goes_on_meanwhile(self, tmp_path: Path) -> None:
+    async def test_a_renewal_waits_and_so_do_commands_behind_it_but_no_event(self, tmp_path: Path) -> None:
         async with (
             keycloak_server(tmp_path, OLD) as (server, published),
             server.native(issuers.keycloak(OLD)) as client,
+            server.native(server.token("ada")) as ada,
         ):
             before = await client.call("session.describe")
+            await ada.call("room.create", room="talk")
+            await client.call("room.subscribe", room="talk")
             published.keys = [NEW.jwk]
             published.answers.clear()
             server.move(61)
             renewed = asyncio.ensure_future(
                 client.call("session.refresh", token=issuers.keycloak(NEW, now_s=server.now_s))
             )
+            described = asyncio.ensure_future(client.call("session.describe"))
             await until(lambda: published.requests == 2)
-            assert (await client.call("session.describe"))["expires_at"] == before["expires_at"]
+            await ada.call("message.send", room="talk", text="meanwhile")
+            await client.event("message.created", "talk")
             assert not renewed.done()
+            assert not described.done()
             published.answers.set()
-            assert (await renewed)["expires_at"] > before["expires_at"]
+            assert (await renewed)["expires_at"] == (await described)["expires_at"] > before["expires_at"]
 
 
 class TestTheirSubjects:
