@@ -125,6 +125,15 @@ def test_a_new_key_is_published_at_once_and_signs_from_its_time_on(tmp_path: Pat
     assert early.fingerprint == late.fingerprint
 
 
+def test_no_kid_looks_like_an_option_of_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generate = SigningKey.generate
+    with_hyphen = next(key for key in iter(lambda: generate("EdDSA"), None) if key.kid.startswith("-"))
+    made = iter([with_hyphen, with_hyphen, generate("EdDSA")])
+    monkeypatch.setattr(SigningKey, "generate", lambda algorithm: next(made, None) or generate(algorithm))
+    file = rotate(tmp_path, "EdDSA", now_ms=NOW_MS, signs_from_ms=NOW_MS)
+    assert not file.kid.startswith("-")
+
+
 def test_a_retired_key_verifies_until_its_last_token_is_out(tmp_path: Path) -> None:
     retired = write_key(tmp_path, retired_at_ms=NOW_MS, verifies_until_ms=NOW_MS + 900_000)
     signing = load(tmp_path).signing_key.kid  # the retired one can't sign, so another is made

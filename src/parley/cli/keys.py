@@ -52,8 +52,7 @@ def rotate(given: Given, at_once: bool) -> None:
     _show(made, signs=at_once)
 
 
-# A kid is a thumbprint: one in 64 begins with a hyphen, and is no option for that.
-@key.command(context_settings={"ignore_unknown_options": True})
+@key.command()
 @click.argument("kid")
 @given
 def retire(given: Given, kid: str) -> None:

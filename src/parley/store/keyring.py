@@ -205,14 +205,7 @@ def rotate(directory: Path, algorithm: str, *, now_ms: int, signs_from_ms: int) 
             taken = {file.signs_from_ms for file in _key_files(directory)}
             while signs_from_ms in taken:  # two that begin in one millisecond would not be sure of their order
                 signs_from_ms += 1
-            key = SigningKey.generate(algorithm)
-            file = KeyFile(
-                kid=key.kid,
-                algorithm=algorithm,
-                created_at_ms=now_ms,
-                signs_from_ms=signs_from_ms,
-                jwk=key.to_jwk(),
-            )
+            file = _new_key(algorithm, now_ms, signs_from_ms)
             _write(directory, file)
             return file
     except OSError as problem:
@@ -280,13 +273,19 @@ def _with_first_key(directory: Path, algorithm: str, now_ms: int) -> list[KeyFil
     with _locked(directory):
         files = _key_files(directory)
         if not any(_may_sign(file, algorithm) for file in files):
-            key = SigningKey.generate(algorithm)
-            file = KeyFile(
-                kid=key.kid, algorithm=algorithm, created_at_ms=now_ms, signs_from_ms=now_ms, jwk=key.to_jwk()
-            )
+            file = _new_key(algorithm, now_ms, now_ms)
             _write(directory, file)
             files.append(file)
     return files
+
+
+def _new_key(algorithm: str, now_ms: int, signs_from_ms: int) -> KeyFile:
+    key = SigningKey.generate(algorithm)
+    while key.kid.startswith("-"):  # one in 64: a command line would take it for an option
+        key = SigningKey.generate(algorithm)
+    return KeyFile(
+        kid=key.kid, algorithm=algorithm, created_at_ms=now_ms, signs_from_ms=signs_from_ms, jwk=key.to_jwk()
+    )
 
 
 def _key_files(directory: Path) -> list[KeyFile]:
