@@ -344,6 +344,17 @@ def test_an_answer_counts_from_when_it_was_asked_for(node: Node) -> None:
     assert node.told() == ["fence"]
 
 
+def test_an_answer_from_before_a_pause_lifts_no_fence(node: Node) -> None:
+    node.start()
+    node.loop.forward(30)  # a process that was paused wakes up, and finds the answer to what it asked before
+    assert node.told() == ["fence"]
+    node.shelf.answer_poll()
+    assert node.told() == []
+    node.loop.forward(POLL_INTERVAL_S)
+    node.shelf.answer_poll()
+    assert node.told() == ["unfence"]
+
+
 # --- Every second, every hour -----------------------------------------------------------------------------------------
 
 

@@ -161,9 +161,12 @@ class Watch:
     # --- the fence: a node that does not know what was revoked hands nobody anything ---
 
     def _put_fence_off(self) -> None:
+        until_s = self._asked_at_s + FENCE_S
+        if until_s <= self._hub.clock_s():
+            return  # asked before a pause: it says nothing of what was revoked meanwhile
         if self._fence is not None:
             self._fence.cancel()
-        self._fence = self._schedule(self._asked_at_s + FENCE_S, self._fence_all)
+        self._fence = self._schedule(until_s, self._fence_all)
         if self._is_fenced:
             self._is_fenced = False
             log.warning("revocations can be read again: what waited goes out")
