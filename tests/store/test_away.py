@@ -5,7 +5,8 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,26 @@ def is_unavailable(came: Any) -> bool:
     return isinstance(came, Refusal) and came.code == "unavailable"
 
 
+@asynccontextmanager
+async def in_use(server: PostgresServer) -> AsyncIterator[Asking]:
+    """With the room `hall`; the writer, a reader and the poll have a connection each."""
+    async with Asking(server.url) as asking:
+        await asking.write(ADA, rooms.Create(room="hall"))
+        await asking.read(ADA, rooms.Get("hall"))
+        await asking.poll({})
+        yield asking
+
+
+def one_of_each(asking: Asking) -> list[asyncio.Future[Any]]:
+    """What a write, a read and a poll that are asked now come to."""
+    asked = (
+        asking.write(ADA, messages.Send("hall", "lost")),
+        asking.read(ADA, rooms.Get("hall")),
+        asking.poll({"hall": 0}),
+    )
+    return [asyncio.ensure_future(outcome(each)) for each in asked]
+
+
 @pytest.fixture
 def server() -> Iterator[PostgresServer]:
     server = PostgresServer().start()
@@ -43,10 +64,7 @@ def server() -> Iterator[PostgresServer]:
 async def test_while_postgresql_is_away_everything_is_unavailable_and_then_goes_on(
     server: PostgresServer, how: signal.Signals
 ) -> None:
-    async with Asking(server.url) as asking:
-        await asking.write(ADA, rooms.Create(room="hall"))
-        await asking.read(ADA, rooms.Get("hall"))
-        await asking.poll({})
+    async with in_use(server) as asking:
         await asyncio.to_thread(server.stop, how)
         for _ in range(2):
             assert is_unavailable(await outcome(asking.write(ADA, messages.Send("hall", "lost"))))
@@ -70,17 +88,10 @@ async def test_a_postgresql_that_is_frozen_is_as_one_that_is_away(
     """Its kernel goes on answering, so no keepalive notices."""
     monkeypatch.setattr(postgres, "SILENT_S", 0.3)
     monkeypatch.setattr(postgres, "CONNECT_TIMEOUT_S", 2)
-    async with Asking(server.url) as asking:
-        await asking.write(ADA, rooms.Create(room="hall"))
-        await asking.read(ADA, rooms.Get("hall"))
-        await asking.poll({})
+    async with in_use(server) as asking:
         server.freeze()
         try:
-            refused = await asyncio.gather(
-                outcome(asking.write(ADA, messages.Send("hall", "lost"))),
-                outcome(asking.read(ADA, rooms.Get("hall"))),
-                outcome(asking.poll({"hall": 0})),
-            )
+            refused = await asyncio.gather(*one_of_each(asking))
         finally:
             server.thaw()
         assert all(is_unavailable(each) for each in refused), refused
@@ -93,10 +104,7 @@ async def test_a_postgresql_that_is_frozen_is_as_one_that_is_away(
 
 @pytest.mark.anyio
 async def test_a_restart_between_two_commands_is_not_noticed(server: PostgresServer) -> None:
-    async with Asking(server.url) as asking:
-        await asking.write(ADA, rooms.Create(room="hall"))
-        await asking.read(ADA, rooms.Get("hall"))
-        await asking.poll({})
+    async with in_use(server) as asking:
         await asyncio.to_thread(server.stop)
         await asyncio.to_thread(server.start)
         assert (await outcome(asking.write(ADA, messages.Send("hall", "x")))).reply["message"].seq == 2
@@ -152,20 +160,10 @@ async def test_a_disk_that_takes_no_more_refuses_writes_serves_reads_and_recover
 
 @pytest.mark.anyio
 async def test_closing_has_one_limit_for_all_that_is_stuck(server: PostgresServer) -> None:
-    async with Asking(server.url) as asking:
-        await asking.write(ADA, rooms.Create(room="hall"))
-        await asking.read(ADA, rooms.Get("hall"))
-        await asking.poll({})
+    async with in_use(server) as asking:
         server.freeze()
         try:
-            stuck = [
-                asyncio.ensure_future(outcome(each))
-                for each in (
-                    asking.write(ADA, messages.Send("hall", "lost")),
-                    asking.read(ADA, rooms.Get("hall")),
-                    asking.poll({"hall": 0}),
-                )
-            ]
+            stuck = one_of_each(asking)
             await asyncio.sleep(0.2)  # each has begun
             began_s = time.monotonic()
             assert not await asyncio.to_thread(asking.store.close, 0.6)

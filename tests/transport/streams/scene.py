@@ -2,12 +2,13 @@
 
 import json
 import urllib.request
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from parley.dialects.ogg import parse_page
 from tests.here import HereServer, until
-from tests.streams import HttpStream, audio, payloads
+from tests.streams import HttpStream, StreamSocket, audio, payloads, publish, put
 
 HEAD, PAGES = audio(40)
 PACKETS = payloads([parse_page(page) for page in PAGES])
@@ -36,6 +37,18 @@ async def on_air(server: HereServer, *streams: str) -> None:
     """Until what was put there is heard."""
     here = server.server.parts.streams
     await until(lambda: all(stream in here.lines and here.broadcasts_of(stream) for stream in streams))
+
+
+@asynccontextmanager
+async def sent_both_ways(server: HereServer) -> AsyncIterator[tuple[str, HttpStream, StreamSocket]]:
+    """ada's token, her `show` on the air by PUT with its first page, and her `other` by a socket."""
+    token = await made(server, "show")
+    await made(server, "other")
+    async with put(server, "show", token) as ada, publish(server, "other", token) as again:
+        await ada.send(HEAD + PAGES[0])
+        await again.news(live=True)
+        await on_air(server, "show")
+        yield token, ada, again
 
 
 async def moved(server: HereServer, seconds: float) -> None:

@@ -23,6 +23,7 @@ from tests.transport.streams.scene import (
     made,
     on_air,
     past_the_grace,
+    sent_both_ways,
 )
 
 pytestmark = pytest.mark.anyio
@@ -166,12 +167,7 @@ class TestWhatIsSent:
 
     async def test_nothing_for_10_s(self, moving: HereServer) -> None:
         server = moving
-        token = await made(server, "show")
-        await made(server, "other")
-        async with put(server, "show", token) as ada, publish(server, "other", token) as again:
-            await ada.send(HEAD + PAGES[0])
-            await again.news(live=True)
-            await on_air(server, "show")
+        async with sent_both_ways(server) as (_, ada, again):
             async with listen(server, "show") as listener:
                 await listener.pages(HEADER_PAGES + 1)
             server.move(9.5)

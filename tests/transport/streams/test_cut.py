@@ -18,6 +18,7 @@ from tests.transport.streams.scene import (
     on_air,
     paced,
     past_the_grace,
+    sent_both_ways,
     signed_in,
 )
 
@@ -28,12 +29,7 @@ class TestCut:
     """At once, with the reason; the tests would time out long before the poll's or the grace's time."""
 
     async def test_by_stream_stop(self, server: HereServer) -> None:
-        token = await made(server, "show")
-        await made(server, "other")
-        async with put(server, "show", token) as ada, publish(server, "other", token) as again:
-            await ada.send(HEAD + PAGES[0])
-            await again.news(live=True)
-            await on_air(server, "show")
+        async with sent_both_ways(server) as (token, ada, again):
             async with get(server, "show") as listener, server.native(token) as desk:
                 await listener.head()
                 began = asyncio.get_running_loop().time()
@@ -50,12 +46,7 @@ class TestCut:
                 await on_air(server, "show")
 
     async def test_by_revoking_the_session(self, server: HereServer) -> None:
-        token = await made(server, "show")
-        await made(server, "other")
-        async with put(server, "show", token) as ada, publish(server, "other", token) as again:
-            await ada.send(HEAD + PAGES[0])
-            await again.news(live=True)
-            await on_air(server, "show")
+        async with sent_both_ways(server) as (token, ada, again):
             async with listen(server, "show", token) as listener, get(server, "other", token=token) as hears:
                 await listener.pages(HEADER_PAGES + 1)
                 await hears.head()
@@ -154,21 +145,19 @@ class TestCut:
                 assert (await desk.call("stream.set_publishers", stream="show", subjects=[]))["stream"]["live"] is live
 
     async def test_a_drain_says_so_and_keeps_the_place(self, tmp_path: Path) -> None:
-        async with serving(tmp_path / "data") as server:
-            token = await made(server, "show")
-            await made(server, "other")
-            async with put(server, "show", token) as ada, publish(server, "other", token) as again:
-                await ada.send(HEAD + PAGES[0])
-                await again.news(live=True)
-                await on_air(server, "show")
-                async with get(server, "show") as listener, listen(server, "show") as socket:
-                    await listener.head()
-                    await socket.news()
-                    server.server.stop()
-                    assert await ada.refusal() == (503, "unavailable")
-                    assert await again.closed() == (1012, "restarting")
-                    assert await socket.closed() == (1012, "restarting")
-                    await listener.to_the_end()
+        async with (
+            serving(tmp_path / "data") as server,
+            sent_both_ways(server) as (_, ada, again),
+            get(server, "show") as listener,
+            listen(server, "show") as socket,
+        ):
+            await listener.head()
+            await socket.news()
+            server.server.stop()
+            assert await ada.refusal() == (503, "unavailable")
+            assert await again.closed() == (1012, "restarting")
+            assert await socket.closed() == (1012, "restarting")
+            await listener.to_the_end()
         async with serving(tmp_path / "data") as server:
             for stream in ("show", "other"):
                 async with put(server, stream, server.token("root", roles=("admin",))) as other:
