@@ -1,5 +1,6 @@
 """The widget on a page of another origin, under that page's strict policy, and what it costs."""
 
+import asyncio
 import json
 import re
 import time
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 
 import jwt
 import pytest
-from playwright.async_api import Browser, Page, Response, expect
+from playwright.async_api import Browser, Page, Response, WebSocketRoute, expect
 
 from tests.npm import node_modules
 from tests.serving import ServerProcess, native
@@ -175,6 +176,88 @@ async def test_identified_later_the_history_is_kept_and_a_refused_word_keeps_nob
     await visitor.sees("Let me in")
     async with native(server, server.login("agent")) as agent:
         found = (await agent.call("conversation.list", visitor="shop:customer-9"))["conversations"]
+        assert [one["visitor"]["verified"] for one in found] == [True]
+
+
+async def test_an_identity_named_while_the_line_comes_up_is_answered_once(
+    open_shop: OpenShop, server: ServerProcess
+) -> None:
+    """What the page's own look found reaches it just after it has asked about the identity."""
+    visitor, asked, naming = await open_shop(), [], []
+    page, word = visitor.page, identity(sub="customer-10")
+
+    def between(socket: WebSocketRoute) -> None:
+        onward, looks, held = socket.connect_to_server(), set(), list[str | bytes]()
+
+        def from_page(message: str | bytes) -> None:
+            onward.send(message)
+            frame = json.loads(message)
+            if frame.get("method") == "conversation.get":
+                looks.add(frame["id"])
+            elif frame.get("method") == "conversation.identify":
+                asked.append(frame["params"]["identity"])
+                while held:
+                    socket.send(held.pop(0))
+
+        def from_server(message: str | bytes) -> None:
+            if not naming and json.loads(message).get("id") in looks:
+                naming.append(asyncio.ensure_future(page.evaluate("(jwt) => parley.identify(jwt)", word)))
+            if naming and not asked:
+                held.append(message)
+            else:
+                socket.send(message)
+
+        socket.on_message(from_page)
+        onward.on_message(from_server)
+
+    await page.route_web_socket(re.compile("/ws$"), between)
+    await page.reload()
+    await page.evaluate(LISTEN, ["identify"])
+    await visitor.open()
+    await visitor.say("Who am I?")
+    await expect(page.locator("html")).to_have_attribute("data-heard", "identify null")
+    # A receipt is behind whatever the page asked before it.
+    await visitor.say("I am known")
+    await visitor.sees("I am known")
+    assert asked == [word]
+    assert await page.locator("html").get_attribute("data-heard") == "identify null"
+
+
+async def test_an_identity_whose_answer_was_lost_is_named_again_on_the_next_line(
+    open_shop: OpenShop, server: ServerProcess
+) -> None:
+    visitor, asked = await open_shop(), []
+    page = visitor.page
+
+    def between(socket: WebSocketRoute) -> None:
+        onward = socket.connect_to_server()
+
+        async def cut() -> None:
+            await onward.close()
+            await socket.close(code=1012, reason="restarting")
+
+        def from_page(message: str | bytes) -> None:
+            if json.loads(message).get("method") == "conversation.identify":
+                asked.append(message)
+                if len(asked) == 1:
+                    cutting.append(asyncio.ensure_future(cut()))
+                    return
+            onward.send(message)
+
+        socket.on_message(from_page)
+
+    cutting: list[asyncio.Future[None]] = []
+    await page.route_web_socket(re.compile("/ws$"), between)
+    await page.reload()
+    await page.evaluate(LISTEN, ["identify"])
+    await visitor.open()
+    await visitor.say("Hold on")
+    await visitor.sees("Hold on")
+    await page.evaluate("(jwt) => parley.identify(jwt)", identity(sub="customer-11"))
+    await expect(page.locator("html")).to_have_attribute("data-heard", "identify null")
+    assert len(asked) == 2
+    async with native(server, server.login("agent")) as agent:
+        found = (await agent.call("conversation.list", visitor="shop:customer-11"))["conversations"]
         assert [one["visitor"]["verified"] for one in found] == [True]
 
 

@@ -49,6 +49,8 @@ export class Visit extends Emitter {
   #typing;
   /** @type {ReturnType<typeof setTimeout>|undefined} */
   #looking;
+  /** The identity that is being judged. @type {string|null} */
+  #vouching = null;
 
   /** @param {string|null} page @param {string|null} department */
   constructor(page, department) {
@@ -172,17 +174,32 @@ export class Visit extends Emitter {
     if (this.#kept.room && this.#parley.state.name === "live") await this.#vouch();
   }
 
+  /**
+   * Both who names an identity and each line that comes up ask: the site hears one answer to one word.
+   * @returns {Promise<void>}
+   */
   async #vouch() {
+    const { identity } = this;
+    const { room } = this.#kept;
+    if (identity === this.#vouching) return;
+    this.#vouching = identity;
     try {
-      this.#know((await this.#call("conversation.identify", { identity: this.identity })).conversation);
+      const { conversation } = await this.#call("conversation.identify", { identity });
+      if (room !== this.#kept.room) return;
+      this.#know(conversation);
       this.emit("identified", null);
     } catch (error) {
-      const { code } = /** @type {ParleyError} */ (error);
+      if (room !== this.#kept.room) return;
+      const { code, passing, retryAfterS } = /** @type {ParleyError} */ (error);
+      // Nobody judged it: it is asked again, when the line is back or a little later.
+      if (passing) return this.#lookIn(retryAfterS ? retryAfterS * 1_000 : LOOK_MS);
       this.emit("identified", code);
       // Somebody else sits at this browser now: what was said before is not theirs to read.
       if (code === "conflict") this.#forget("over");
-      else this.identity = null;
+      else if (identity === this.identity) this.identity = null;
       this.emit("changed", null);
+    } finally {
+      if (identity === this.#vouching) this.#vouching = null;
     }
   }
 
@@ -262,8 +279,14 @@ export class Visit extends Emitter {
     const { conversation } = await this.#call("conversation.get", {});
     this.#know(conversation);
     if (this.#kept.said) await this.#introduce(this.#kept.said).catch(() => {}); // Refused: it will not be taken later either.
-    if (conversation.status === "queued") this.#looking = setTimeout(() => this.isLive && this.#look().catch(() => {}), LOOK_MS);
+    if (conversation.status === "queued") this.#lookIn(LOOK_MS);
     if (this.identity && !this.conversation?.visitor.verified) await this.#vouch();
+  }
+
+  /** @param {number} ms */
+  #lookIn(ms) {
+    clearTimeout(this.#looking);
+    this.#looking = setTimeout(() => this.isLive && this.#look().catch(() => {}), ms);
   }
 
   /** @param {Conversation} conversation */
