@@ -6,7 +6,6 @@ applies the events behind that `seq`, and must end with what the lists say at th
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,10 +15,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from parley.client import Chat, CommandRefused, ConnectionLost, Reset, Subscription, SubscriptionEnded, Timing, connect
+from tests.lengths import LONG
 from tests.proxies import Proxy, proxy
 from tests.serving import ServerProcess
 
-IS_LONG = os.environ.get("PARLEY_TEST_LONG") == "1"
 ACTORS = ("owner", "moderator", "member", "outsider", "admin")
 SOON = Timing(retry_s=0.01, retry_max_s=0.1)
 #: Refusals that random commands meet rightly. Any other is a bug: here, or in the server.
@@ -243,14 +242,14 @@ def tokens(server: ServerProcess) -> dict[str, str]:
     }
 
 
-@pytest.mark.timeout(1800 if IS_LONG else 120)
+@pytest.mark.timeout(1800 if LONG else 120)
 def test_a_snapshot_and_the_events_behind_it_are_the_later_snapshot(
     server: ServerProcess, tokens: dict[str, str]
 ) -> None:
     carried_out = 0
 
     @settings(
-        max_examples=400 if IS_LONG else 30,
+        max_examples=400 if LONG else 30,
         derandomize=True,
         deadline=None,
         database=None,
@@ -258,7 +257,7 @@ def test_a_snapshot_and_the_events_behind_it_are_the_later_snapshot(
         suppress_health_check=list(HealthCheck),
     )
     @given(
-        told=st.lists(bursts, min_size=5, max_size=60 if IS_LONG else 20),
+        told=st.lists(bursts, min_size=5, max_size=60 if LONG else 20),
         visibility=st.sampled_from(["public", "private"]),
     )
     def story(told: list[Any], visibility: str) -> None:
