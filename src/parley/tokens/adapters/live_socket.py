@@ -172,6 +172,31 @@ class LiveSocket:
             await self.wire.send(json.dumps({"jsonrpc": "2.0", "id": asked["id"], **outcome}))
 
 
+class UnderToken:
+    """What a handler's socket says of its token, the same for every framework."""
+
+    _live: LiveSocket
+
+    @property
+    def claims(self) -> AccessClaims:
+        """Those of the token in force now: a renewal may bring other roles."""
+        return self._lifetime.claims
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing may be handed over now."""
+        return self._lifetime.is_held
+
+    async def renew(self, token: str) -> AccessClaims:
+        """Renew the session with a token that came in a way of your own. Raises: TokenRefused."""
+        return await self._lifetime.renew(token)
+
+    @property
+    def _lifetime(self) -> Lifetime:
+        assert self._live.lifetime is not None, "a handler gets its socket once it is admitted"
+        return self._live.lifetime
+
+
 _CONFLICT: Final = {
     "code": -32009,
     "message": "There is a session already.",

@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from parley.tokens.adapters.gate import Gate, http_refusal
-from parley.tokens.adapters.live_socket import LiveSocket
+from parley.tokens.adapters.live_socket import LiveSocket, UnderToken
 from parley.tokens.bearer import Endpoint
 from parley.tokens.claims import AccessClaims
 from parley.tokens.errors import TokenRefused
@@ -51,7 +51,7 @@ class RequestRefused(HTTPException):
         self.refusal = refusal
 
 
-class TokenWebSocket(WebSocket):
+class TokenWebSocket(UnderToken, WebSocket):
     """Starlette's WebSocket, opened by a token and accepted already. What is sent waits while the token is expired, and
     goes out once it is renewed.
     """
@@ -62,27 +62,10 @@ class TokenWebSocket(WebSocket):
         self._opened = opened
         self._live = live
 
-    @property
-    def claims(self) -> AccessClaims:
-        """Those of the token in force now: a renewal may bring other roles."""
-        assert self._live.lifetime is not None
-        return self._live.lifetime.claims
-
-    @property
-    def is_held(self) -> bool:
-        """Whether nothing may be handed over now."""
-        assert self._live.lifetime is not None
-        return self._live.lifetime.is_held
-
     async def accept(
         self, subprotocol: str | None = None, headers: Iterable[tuple[bytes, bytes]] | None = None
     ) -> None:
         """Nothing is left to do: the gate has accepted, and selected the subprotocol."""
-
-    async def renew(self, token: str) -> AccessClaims:
-        """Renew the session with a token that came in a way of your own. Raises: TokenRefused."""
-        assert self._live.lifetime is not None
-        return await self._live.lifetime.renew(token)
 
     async def _next(self) -> Message:
         message = await self._live.receive()

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from parley.tokens.adapters.gate import Gate, http_refusal
-from parley.tokens.adapters.live_socket import LiveSocket
+from parley.tokens.adapters.live_socket import LiveSocket, UnderToken
 from parley.tokens.bearer import Presented
 from parley.tokens.claims import AccessClaims
 from parley.tokens.errors import TokenRefused
@@ -32,7 +32,7 @@ except ImportError:
     raise ImportError("parley.tokens.adapters.websockets needs the library: pip install 'websockets>=14'") from None
 
 
-class TokenSocket:
+class TokenSocket(UnderToken):
     """A connection that a token opened. What is sent waits while the token is expired, and goes out once it is renewed.
 
     `connection` is the library's own; what is sent by it directly, or by `broadcast()`, asks nobody: send only to those
@@ -42,18 +42,6 @@ class TokenSocket:
     def __init__(self, connection: ServerConnection, live: LiveSocket) -> None:
         self.connection = connection
         self._live = live
-
-    @property
-    def claims(self) -> AccessClaims:
-        """Those of the token in force now: a renewal may bring other roles."""
-        assert self._live.lifetime is not None
-        return self._live.lifetime.claims
-
-    @property
-    def is_held(self) -> bool:
-        """Whether nothing may be handed over now."""
-        assert self._live.lifetime is not None
-        return self._live.lifetime.is_held
 
     async def send(self, message: str | bytes) -> None:
         """Raises: websockets.ConnectionClosed."""
@@ -71,11 +59,6 @@ class TokenSocket:
         """Messages until the connection is closed, however it ends."""
         while (message := await self._live.receive()) is not None:
             yield message
-
-    async def renew(self, token: str) -> AccessClaims:
-        """Renew the session with a token that came in a way of your own. Raises: TokenRefused."""
-        assert self._live.lifetime is not None
-        return await self._live.lifetime.renew(token)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         await self.connection.close(code, reason)
