@@ -167,13 +167,17 @@ class Parts:
             ],
             revocations=self.revocations,
         )
-        self.issuers = Issuers(self.verifier, self._sources(), key_files)
+        self.issuers = Issuers(
+            self.verifier,
+            self._sources(),
+            key_files,
+            look_for_own=self.keys.look,
+            call_later=self.loop.call_later,
+        )
         self.tickets = Tickets(
             self.store, ttl_s=auth.ticket_ttl, clock_ms=clock.unix_ms, random_text=secrets.token_urlsafe
         )
-        self.admission = Admission(
-            self.verifier, self.issuers, self.store, self.tickets, clock.unix_s, look_for_keys=self.keys.look
-        )
+        self.admission = Admission(self.verifier, self.issuers, self.store, self.tickets, clock.unix_s)
         refusal_file = RefusalFile(settings.data, lambda write: self.loop.run_in_executor(None, write))
         self.refusals = Refusals(refusal_file.keep, clock_ms=clock.unix_ms, clock_s=clock.monotonic_s)
 

@@ -52,15 +52,12 @@ class Admission:
         store: Store,
         tickets: Tickets,
         clock_s: Callable[[], float],
-        look_for_keys: Callable[[], None],
     ) -> None:
-        """`look_for_keys` hands our own keys to the verifier where their files have changed."""
         self._verifier = verifier
         self._issuers = issuers
         self._tickets = tickets
         self._store = store
         self._clock_s = clock_s
-        self._look_for_keys = look_for_keys
         # (subject, session, claimed roles) -> (kept, roles): both sides of "as far as the store agrees".
         self._remembered: OrderedDict[tuple[str, str, tuple[str, ...]], tuple[bool, frozenset[str]]] = OrderedDict()
         self._changes = 0
@@ -68,7 +65,7 @@ class Admission:
     def verified(self, token: str, done: Verified) -> None:
         """The claims of a token, or a Refusal with a token code.
 
-        `done` is called at once, unless the token's issuer has to be asked for its key first.
+        `done` is called at once, unless the token's key has to be asked for first.
         """
         self._verified(self._verifier.verify, token, done)
 
@@ -90,12 +87,6 @@ class Admission:
         except TokenRefused as refused:
             if asks and refused.code == "token_unknown_key":
                 again = functools.partial(self._verified, verify, token, done, asks=False)
-                known = self._verifier.keys
-                # Another node may have seen before this one that there is a new key, and signed with it.
-                self._look_for_keys()
-                if self._verifier.keys is not known:
-                    again()
-                    return
                 if self._issuers.ask(token, again):
                     return
             outcome = refusal_of(refused)

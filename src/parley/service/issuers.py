@@ -1,7 +1,7 @@
-"""The keys of the issuers that we trust beside ourselves, kept fresh in the verifier for as long as the server runs.
+"""The keys of the issuers that we trust, kept fresh in the verifier for as long as the server runs.
 
-Asks an issuer for a key that it should know, once a minute at most, and follows key files. Verifies nothing: whoever
-waits for a key is told when there is something to try again with.
+Whose key an unknown `kid` should be is decided here: another issuer is asked for it, once a minute at most, for one of
+ours our own key files are looked at. Verifies nothing: whoever waits for a key is told when to try again.
 """
 
 import asyncio
@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 
 #: Tokens that wait for an issuer's answer; one more is refused at once.
 WAITING_MAX: Final = 1000
+#: Between two looks at our own keys for the sake of tokens, so that made-up ones cost no look each. `WAITING_MAX` wait
+#: for the next; one more brings it forward.
+OWN_LOOK_S: Final = 0.05
 
 
 class KeyFile(Protocol):
@@ -31,14 +34,27 @@ class KeyFile(Protocol):
 
 
 class Issuers:
-    """The trusted issuers of `verifier`. `by_url` and `by_file` are under the `iss` that they are for."""
+    """The trusted issuers of `verifier`. `by_url` and `by_file` are under the `iss` that they are for.
+
+    `look_for_own` hands our own keys to the verifier where their files have changed.
+    """
 
     def __init__(
-        self, verifier: Verifier, by_url: Mapping[str, JwksSource], by_file: Mapping[str, KeyFile] | None = None
+        self,
+        verifier: Verifier,
+        by_url: Mapping[str, JwksSource],
+        by_file: Mapping[str, KeyFile],
+        *,
+        look_for_own: Callable[[], None],
+        call_later: Callable[[float, Callable[[], None]], object],
     ) -> None:
         self._verifier = verifier
+        self._look_for_own = look_for_own
+        self._call_later = call_later
+        self._own_rests = False
+        self._wait_for_own: list[Callable[[], None]] = []
         self._by_url = dict(by_url)
-        self._by_file = dict(by_file or {})
+        self._by_file = dict(by_file)
         self._marks = {iss: file.mark() for iss, file in self._by_file.items()}
         self._taken: dict[str, KeySet] = {}
         self._failures: dict[str, str | None] = {}
@@ -50,7 +66,7 @@ class Issuers:
         return self._verifier.trusted_issuers
 
     def look(self) -> None:
-        """Fetch what is too old, read the files that have changed. Call it every half second; it is cheap."""
+        """Fetch what is too old, read others' files that have changed. Call it every half second; it is cheap."""
         for iss, source in self._by_url.items():
             if source.is_due and (fetching := source.begin()) is not None:
                 self._when_fetched(iss, source, fetching, _nothing)
@@ -63,14 +79,17 @@ class Issuers:
     def ask(self, token: str, then: Callable[[], None]) -> bool:
         """Ask the issuer that this token names for the key that it names, which we do not know.
 
-        True where that may help: `then` is called on the loop, once, when the issuer has answered or could not. False
-        where it cannot: it is nobody's token, its issuer was asked less than a minute ago, or too many wait already.
+        True where that may help: `then` is called once, when the issuer has answered or could not; for a key of our
+        own that may be before this returns. False where it cannot help: it is nobody's token, its issuer was asked
+        less than a minute ago, or too many wait already.
         """
         try:
             jws = parse_jws(token)
             iss = parse_json_object(jws.payload).get("iss")
         except TokenRefused:
             return False
+        if iss == self._verifier.issuer:
+            return jws.kid is not None and self._ask_ourselves(jws.kid, then)
         if not isinstance(iss, str) or iss not in self._by_url or self._waiting >= WAITING_MAX:
             return False
         kid = jws.kid if jws.kid is not None else self._trusted(iss).default_kid
@@ -85,6 +104,35 @@ class Issuers:
 
         self._when_fetched(iss, source, fetching, fetched)
         return True
+
+    def _ask_ourselves(self, kid: str, then: Callable[[], None]) -> bool:
+        """Look at our own keys: another node may have seen before this one that there is a new one, and signed with it.
+
+        A look says nothing of tokens that come after it. So one that comes too soon after the last look waits for the
+        next, and none is refused for the sake of the pace.
+        """
+        if self._own_rests and len(self._wait_for_own) < WAITING_MAX:
+            self._wait_for_own.append(then)
+            return True
+        self._look_at_own()
+        if kid not in self._verifier.keys:
+            return False
+        then()
+        return True
+
+    def _look_at_own(self) -> None:
+        self._look_for_own()
+        for then in self._wait_for_own:
+            self._call_later(0, then)
+        self._wait_for_own.clear()
+        if not self._own_rests:
+            self._own_rests = True
+            self._call_later(OWN_LOOK_S, self._own_rested)
+
+    def _own_rested(self) -> None:
+        self._own_rests = False
+        if self._wait_for_own:
+            self._look_at_own()
 
     def _when_fetched(
         self, iss: str, source: JwksSource, fetching: asyncio.Task[None], then: Callable[[], None]
