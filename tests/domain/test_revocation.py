@@ -3,10 +3,13 @@
 import pytest
 from msgspec import structs
 
+from parley.domain.beginnings import VerifiedStart
 from parley.domain.principal import OPERATOR, Principal
 from parley.domain.revocation import InForce, Revoke
+from parley.domain.rooms import Create
 from parley.tokens import AccessClaims
-from tests.stage import START_MS, Stage, somebody
+from tests.domain.helpdesk import Helpdesk
+from tests.stage import START_MS, Stage, narrowed, somebody
 from tests.tokens import forge
 
 
@@ -39,3 +42,38 @@ def test_a_token_that_an_admin_names_is_remembered_as_long_as_any_may_last(stage
     stage.do(stage.account("root", "admin"), Revoke(token_id="theirs"))
     stage.clock.forward(s=9 * 365 * 86_400)
     assert targets(stage) == ["token:theirs"]
+
+
+class TestTheTokensOfAConversation:
+    """Its guest and an admin may end them; whoever else may see it is told that they may not, and nobody more."""
+
+    def test_its_guest_and_an_admin_may_end_them(self, stage: Stage) -> None:
+        desk = Helpdesk(stage)
+        for who in (guest := desk.begin(), desk.root):
+            assert stage.do(who, Revoke(conversation=guest.conversation)) == {"revoked": 1}
+
+    def test_an_agent_and_the_account_that_began_one_see_it_and_may_not(self, stage: Stage) -> None:
+        desk = Helpdesk(stage)
+        assert stage.refused(desk.ava, Revoke(conversation=desk.begin().conversation)) == "forbidden"
+        begun = stage.do(desk.ada, VerifiedStart())["conversation"]["id"]
+        assert stage.refused(desk.ada, Revoke(conversation=begun)) == "forbidden"
+
+    def test_what_is_no_conversation_is_not_found_by_an_agent_either(self, stage: Stage) -> None:
+        desk = Helpdesk(stage)
+        stage.do(desk.ava, Create("lobby"))
+        for named in ("c-made-up", "lobby", "queue"):
+            assert stage.refused(desk.ava, Revoke(conversation=named)) == "not_found"
+
+    def test_nobody_else_learns_that_there_is_one(self, stage: Stage) -> None:
+        desk = Helpdesk(stage)
+        guest, other = desk.begin(), desk.begin()
+        for who in (other, desk.ada):
+            for named in (guest.conversation, "c-made-up"):
+                assert stage.refused(who, Revoke(conversation=named)) == "not_found"
+
+    def test_a_narrowed_token_ends_itself_alone(self, stage: Stage) -> None:
+        desk = Helpdesk(stage)
+        guest = desk.begin()
+        for who in (guest, desk.ava, desk.root):
+            only = narrowed(who, {f"room:{guest.conversation}": ["manage"]})
+            assert stage.refused(only, Revoke(conversation=guest.conversation)) == "forbidden"

@@ -16,6 +16,7 @@ from parley.domain.events import Change
 from parley.domain.ids import Id, Subject
 from parley.domain.params import Params
 from parley.domain.ports import Acting, Decision, Row, Transaction
+from parley.domain.rooms import Room, readable
 from parley.domain.sessions import Session
 
 #: A token by hand may last ten years (`parley token issue --ttl`): we must remember as long what could refuse it.
@@ -96,14 +97,24 @@ def revoke(tx: Transaction, p: Revoke, who: Acting) -> Decision:
             raise Refusal("not_found" if who.principal.is_guest else "forbidden")
         count, changes = end_subject(tx, who, p.subject, reason)
     else:
+        assert p.conversation is not None
         if not who.is_admin and p.conversation != who.principal.conversation:
-            raise Refusal("not_found")
+            raise _refusal_about(tx, p.conversation, who)
         changes = [entry(tx, who, f"conversation:{p.conversation}", reason)]
         count = 1
     audit.record(
         tx, who, "session.revoke", next(str(getattr(p, name)) for name in named), kind=named[0], reason=p.reason
     )
     return Decision({"revoked": count}, changes=changes)
+
+
+def _refusal_about(tx: Transaction, conversation: str, who: Acting) -> Refusal:
+    """Why this conversation's tokens are not theirs to end: agents see it, others do not."""
+    room = tx.get(Room, conversation)
+    if room is None or room.kind != "conversation":
+        return Refusal("not_found")
+    readable(tx, conversation, who)
+    return Refusal("forbidden", "Only an admin may do this; an agent blocks the visitor.")
 
 
 def revoke_token(tx: Transaction, p: RevokeToken, who: Acting) -> Decision:
