@@ -57,7 +57,10 @@ export class About {
     fill(this.#past);
     this.#desk.history(one).then(
       (found) => whose === this.#whose && this.#drawPast(found),
-      () => {}, // It is told again with the next look.
+      (/** @type {import("../parley.js").ParleyError} */ { passing }) => {
+        // What the line, or a busy server, kept from us is asked for again with the next change.
+        if (passing && whose === this.#whose) this.#whose = this.#drawn = "";
+      },
     );
   }
 

@@ -19,6 +19,8 @@ import { jumpDialog } from "./dialogs.js";
 import { howToClaim, TalkView } from "./talk_view.js";
 
 const TIMES_MS = 20_000;
+/** @param {import("../parley.js").Session} session */
+const isStaff = ({ roles }) => roles.includes("agent") || roles.includes("admin");
 const app = /** @type {HTMLElement} */ (document.getElementById("app"));
 
 /** @param {string} [note] */
@@ -28,10 +30,10 @@ async function begin(note) {
     if (!isKept) await signInPage(app, parley, note);
     try {
       const session = await parley.connect();
-      if (session.roles.some((role) => role === "agent" || role === "admin")) return run(parley, session);
+      if (isStaff(session)) return run(parley, session);
       note = "The console is for agents. Sign in as one.";
-      await parley.logout();
-      return begin(note);
+      // The sign-in stays: other tabs, with the chat, go on with it.
+      parley.disconnect();
     } catch (error) {
       note = error instanceof ParleyError && error.code !== "sign_in_needed" ? "Please sign in again." : undefined;
     }
@@ -147,13 +149,27 @@ function run(parley, session) {
 
   const abort = new AbortController();
   const { signal } = abort;
+  const seen = () => {
+    if (document.visibilityState !== "visible") return;
+    parley.nudge();
+    // What came meanwhile is read now.
+    desk.current?.read();
+  };
   addEventListener("keydown", key, { signal });
   addEventListener("online", () => parley.nudge(), { signal });
-  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && parley.nudge(), { signal });
-  const times = setInterval(() => refreshTimes(app), TIMES_MS);
+  document.addEventListener("visibilitychange", seen, { signal });
+  const times = setInterval(() => {
+    refreshTimes(app);
+    if (document.visibilityState === "visible") void desk.refresh();
+  }, TIMES_MS);
   /** @type {ReturnType<typeof setTimeout>|undefined} */
   let hiding;
-  view.back = () => void (frame.dataset.pane = "lists");
+  view.back = () => {
+    const left = desk.current?.id ?? "";
+    // What comes from now on is not seen: it must not count as read.
+    desk.leave();
+    /** @type {HTMLElement|null} */ (lists.querySelector(`[data-id="${CSS.escape(left)}"]`))?.focus();
+  };
   view.aboutButton.addEventListener("click", () => showAbout(frame.dataset.about !== "open"));
   about.leave = () => showAbout(false);
   about.element.addEventListener("keydown", (event) => event.key === "Escape" && frame.dataset.about === "open" && showAbout(false));
@@ -161,7 +177,7 @@ function run(parley, session) {
   strip.signIn = () => (parley.state.name === "held" ? signInDialog(parley, () => view.focusTarget) : finish());
   desk.on("changed", draw);
   desk.on("current", (talk) => {
-    frame.dataset.pane = "talk";
+    frame.dataset.pane = talk ? "talk" : "lists";
     frame.dataset.about = "closed";
     view.aboutButton.setAttribute("aria-expanded", "false");
     view.show(talk);
@@ -175,15 +191,24 @@ function run(parley, session) {
     clearTimeout(hiding);
     hiding = setTimeout(() => (toast.hidden = true), 8_000);
   });
-  const off = parley.on("state", (state) => {
-    strip.show(state);
-    if (state.name === "ended" && state.reason === "signed_out") finish();
-  });
+  const offs = [
+    parley.on("state", (state) => {
+      strip.show(state);
+      if (state.name === "ended" && state.reason === "signed_out") finish();
+    }),
+    // Somebody else signed in, or is no agent any more: what is here is not theirs to see.
+    parley.on("session", (now) => {
+      if (now.subject !== session.subject || !isStaff(now)) return finish();
+      desk.me = now;
+      draw();
+    }),
+  ];
   function finish() {
-    off();
+    for (const off of offs) off();
     abort.abort();
     clearInterval(times);
     desk.close();
+    for (const dialog of document.querySelectorAll("dialog")) dialog.close();
     parley.disconnect();
     void begin();
   }

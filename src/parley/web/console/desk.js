@@ -34,6 +34,8 @@ import { Talk } from "./talk.js";
  */
 
 const PAGE = 100;
+/** What could not be read just now is asked for again: the first pause, doubled each time. */
+const RETRY_MS = 1_000;
 /** What one has is shown whole: it is bounded by one's capacity. */
 const MINE_MAX = 1000;
 const HISTORY = 20;
@@ -57,6 +59,19 @@ export class Desk extends Emitter {
   #talks = new Map();
   /** Where a list that is not whole goes on. @type {Map<List, string|null>} */
   #next = new Map();
+  /**
+   * When each conversation and agent was last told of, by events and signals: an answer to what was asked before may be older.
+   * @type {Map<string, number>}
+   */
+  #told = new Map();
+  #tellings = 0;
+  /** Whether the queue is followed on this line, and not being caught up with. */
+  #isLive = false;
+  /** Who came while it was not. @type {Set<string>} */
+  #came = new Set();
+  /** Counts looks: each line has its own. */
+  #looks = 0;
+  #off = () => {};
 
   /** @param {import("../parley.js").Parley} parley @param {import("../parley.js").Session} me */
   constructor(parley, me) {
@@ -67,14 +82,19 @@ export class Desk extends Emitter {
   }
 
   open() {
+    this.#off = this.parley.on("state", ({ name }) => void (this.#isLive &&= name !== "reconnecting"));
     this.parley.subscribe("queue", {
       signal: ({ type, data }) => type === "agent.changed" && this.#meet([data.agent]),
-      reset: () => this.conversations.clear(),
-      event: ({ type, data }) => {
-        if (type.startsWith("conversation.")) this.#know(data.conversation, type === "conversation.queued");
+      reset: () => {
+        this.conversations.clear();
+        this.#told.clear();
       },
+      event: (event) => event.type.startsWith("conversation.") && this.#hear(event),
       // On each line anew: last messages and unread counts are in the lists alone.
-      live: () => void this.#look().catch((error) => this.emit("trouble", error)),
+      live: () => {
+        this.#isLive = true;
+        void this.#look();
+      },
     });
   }
 
@@ -121,8 +141,7 @@ export class Desk extends Emitter {
   /** Other conversations of the same person, newest first. @param {Conversation} conversation @returns {Promise<Conversation[]>} */
   async history({ id, visitor }) {
     const asked = { visitor: visitor.identity ?? visitor.subject, limit: HISTORY };
-    const { conversations } = await this.parley.call("conversation.list", asked);
-    for (const one of conversations) this.#know(one);
+    const { conversations } = await this.#list(asked);
     return conversations.filter((/** @type {Conversation} */ one) => one.id !== id);
   }
 
@@ -142,6 +161,20 @@ export class Desk extends Emitter {
     this.emit("changed", null);
   }
 
+  /** Back to the lists: nothing is read any more. */
+  leave() {
+    const before = this.current;
+    this.current = null;
+    if (before) this.#release(before.id);
+    this.emit("current", null);
+    this.emit("changed", null);
+  }
+
+  /** What those who wait wrote since: no event of the queue says so. */
+  async refresh() {
+    if (this.#isLive && this.waiting.length > 0) await this.#page("queued").catch(() => {});
+  }
+
   /** The next one that asks for something: mine with news, else mine in turn. */
   next() {
     const mine = this.mine;
@@ -154,15 +187,18 @@ export class Desk extends Emitter {
   /** @param {string} [id] the one who waits longest, where none is named */
   async claim(id = this.waiting[0]?.id) {
     if (!id) return;
+    const before = this.current;
     await this.ask("conversation.claim", id);
-    this.show(id);
+    // Who went elsewhere meanwhile stays there: they may be writing.
+    if (this.current === before) this.show(id);
   }
 
   /** @param {string} method @param {string} id @param {object} [more] */
   async ask(method, id, more = {}) {
+    const since = this.#tellings;
     try {
       const { conversation } = await this.parley.call(method, { conversation: id, ...more });
-      this.#know(conversation);
+      this.#learn(conversation, since);
     } catch (error) {
       this.emit("trouble", /** @type {any} */ (error));
       throw error;
@@ -180,22 +216,52 @@ export class Desk extends Emitter {
   }
 
   close() {
+    this.#off();
+    this.#looks += 1;
     for (const talk of this.#talks.values()) talk.close();
   }
 
+  /** Read all there is; what is refused for the moment is asked for again, on this line. */
   async #look() {
-    const [replies, departments, agents] = await Promise.all([
-      this.#all("reply.list", "replies"),
-      this.#all("department.list", "departments"),
-      this.parley.call("agent.list").catch(() => ({ agents: [] })),
+    const look = ++this.#looks;
+    for (let pauseMs = RETRY_MS; ; pauseMs *= 2) {
+      try {
+        await this.#readAll();
+        break;
+      } catch (thrown) {
+        const error = /** @type {import("../parley.js").ParleyError} */ (thrown);
+        // The next line looks anew, and the page says that there is none.
+        if (look !== this.#looks || error.code === "connection_lost") return;
+        this.emit("trouble", error);
+        if (!error.passing) return;
+        await new Promise((resolve) => setTimeout(resolve, pauseMs));
+        if (look !== this.#looks) return;
+      }
+    }
+    if (look !== this.#looks) return;
+    const waiting = [...this.#came].map((id) => this.conversations.get(id)).filter((one) => one?.status === "queued");
+    this.#came.clear();
+    const last = waiting.at(-1);
+    if (last) this.emit("waiting", last);
+  }
+
+  async #readAll() {
+    await Promise.all([
+      this.#all("reply.list", "replies").then((found) => void (this.replies = found)),
+      this.#all("department.list", "departments").then((found) => void (this.departments = new Map(found.map(({ id, name }) => [id, name])))),
+      this.#readAgents(),
       this.#mine(),
       this.#page("queued"),
       this.#page("others"),
       this.#page("closed"),
     ]);
-    this.replies = replies;
-    this.departments = new Map(departments.map((/** @type {any} */ one) => [one.id, one.name]));
-    this.#meet(agents.agents);
+    this.emit("changed", null);
+  }
+
+  async #readAgents() {
+    const since = this.#tellings;
+    const { agents } = await this.parley.call("agent.list").catch(unlessPassing({ agents: [] }));
+    this.#meet(agents.filter((/** @type {Agent} */ { subject }) => !this.#isToldSince(subject, since)));
   }
 
   /** Every page of a short list. @param {string} method @param {string} plural @returns {Promise<any[]>} */
@@ -205,7 +271,7 @@ export class Desk extends Emitter {
     let after = null;
     do {
       /** @type {any} */
-      const page = await this.parley.call(method, { limit: 200, ...(after && { after }) }).catch(() => ({ [plural]: [] }));
+      const page = await this.parley.call(method, { limit: 200, ...(after && { after }) }).catch(unlessPassing({ [plural]: [] }));
       found.push(...page[plural]);
       after = page.next ?? null;
     } while (after);
@@ -218,8 +284,7 @@ export class Desk extends Emitter {
     let count = 0;
     do {
       const asked = { status: "open", assignee: this.me.subject, limit: PAGE, ...(after && { after }) };
-      const { conversations, next } = await this.parley.call("conversation.list", asked);
-      for (const one of conversations) this.#know(one);
+      const { conversations, next } = await this.#list(asked);
       count += conversations.length;
       after = next;
     } while (after && count < MINE_MAX);
@@ -228,36 +293,69 @@ export class Desk extends Emitter {
   /** @param {List} list @param {string} [after] */
   async #page(list, after) {
     const asked = { ...ASKED[list], limit: PAGE, ...(after && { after }) };
-    const { conversations, next } = await this.parley.call("conversation.list", asked);
-    for (const one of conversations) this.#know(one);
-    this.#next.set(list, next);
+    this.#next.set(list, (await this.#list(asked)).next);
+  }
+
+  /** @param {Record<string, unknown>} asked @returns {Promise<{conversations: Conversation[], next: string|null}>} */
+  async #list(asked) {
+    const since = this.#tellings;
+    const answer = await this.parley.call("conversation.list", asked);
+    for (const one of answer.conversations) this.#learn(one, since);
+    return answer;
   }
 
   /** @param {Agent[]} agents */
   #meet(agents) {
-    for (const agent of agents) this.agents.set(agent.subject, agent);
-    this.emit("changed", null);
-  }
-
-  /** @param {Conversation} told @param {boolean} [isNew] */
-  #know(told, isNew = false) {
-    const conversation = { ...this.conversations.get(told.id), ...told };
-    this.conversations.set(told.id, conversation);
-    if (conversation.status === "open" && conversation.assignee === this.me.subject) this.#follow(told.id);
-    else this.#release(told.id);
-    if (isNew) {
-      this.emit("waiting", conversation);
-      void this.#readFirst(told.id);
+    for (const agent of agents) {
+      this.agents.set(agent.subject, agent);
+      this.#told.set(agent.subject, ++this.#tellings);
     }
     this.emit("changed", null);
   }
 
-  /** What somebody new wrote: events of the queue say that they came, and not with what. @param {string} id */
-  async #readFirst(id) {
+  /** @param {string} id @param {number} since */
+  #isToldSince(id, since) {
+    return (this.#told.get(id) ?? 0) > since;
+  }
+
+  /** @param {import("../parley.js").Event} event of the queue */
+  #hear({ type, actor, data }) {
+    const { id, status } = data.conversation;
+    const wasOpen = this.conversations.get(id)?.status === "open";
+    this.#told.set(id, ++this.#tellings);
+    this.#know(data.conversation);
+    const begins = type === "conversation.queued" || type === "conversation.reopened" || (type === "conversation.transferred" && wasOpen);
+    if (!begins || status !== "queued" || actor.subject === this.me.subject) return;
+    // Of what is caught up with, the lists tell who still waits, and with what.
+    if (!this.#isLive) return void this.#came.add(id);
+    this.emit("waiting", /** @type {Conversation} */ (this.conversations.get(id)));
+    void this.#readLast(id);
+  }
+
+  /** An answer to what was asked at `since`. @param {Conversation} answered @param {number} since */
+  #learn(answered, since) {
+    const known = this.conversations.get(answered.id);
+    if (!known) return this.#know(answered);
+    const told = this.#isToldSince(answered.id, since) ? known : answered;
+    const isOlder = (known.last_message?.seq ?? 0) > (answered.last_message?.seq ?? 0);
+    const { last_message, unread } = isOlder ? known : { ...known, ...answered };
+    this.#know({ ...told, last_message, unread });
+  }
+
+  /** @param {Conversation} told */
+  #know(told) {
+    this.conversations.set(told.id, { ...this.conversations.get(told.id), ...told });
+    if (told.status === "open" && told.assignee === this.me.subject) this.#follow(told.id);
+    else this.#release(told.id);
+    this.emit("changed", null);
+  }
+
+  /** What was written: events of the queue say that somebody waits, and not with what. @param {string} id */
+  async #readLast(id) {
     const { messages } = await this.parley.call("message.list", { room: id, limit: 1 }).catch(() => ({ messages: [] }));
     const known = this.conversations.get(id);
-    if (!known || known.last_message || messages.length === 0) return;
-    this.conversations.set(id, { ...known, last_message: messages[0], unread: known.unread ?? 1 });
+    if (!known || messages.length === 0 || messages[0].seq <= (known.last_message?.seq ?? 0)) return;
+    this.conversations.set(id, { ...known, last_message: messages[0], unread: (known.unread ?? 0) + 1 });
     this.emit("changed", null);
   }
 
@@ -286,4 +384,16 @@ export class Desk extends Emitter {
   #sorted(status, order) {
     return [...this.conversations.values()].filter((one) => one.status === status).sort((a, b) => order(a) - order(b));
   }
+}
+
+/**
+ * Who may not read something does without it; what is refused for the moment is asked for again.
+ * @template T
+ * @param {T} instead
+ */
+function unlessPassing(instead) {
+  return (/** @type {import("../parley.js").ParleyError} */ error) => {
+    if (error.passing) throw error;
+    return instead;
+  };
 }

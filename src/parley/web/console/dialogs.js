@@ -13,11 +13,11 @@ import { bdi, fill, h } from "../elements/dom.js";
  */
 
 /**
- * A form whose command either closes its dialog or says what is wrong in it.
+ * A form whose command either closes its dialog or says what is wrong in it; `act` may give the words for what is missing.
  * @param {HTMLDialogElement} dialog
  * @param {string} label
  * @param {string} look
- * @param {() => Promise<void>} act
+ * @param {() => Promise<void|string>} act
  * @param {...import("../elements/dom.js").Child} fields
  */
 function form(dialog, label, look, act, ...fields) {
@@ -26,8 +26,9 @@ function form(dialog, label, look, act, ...fields) {
     event.preventDefault();
     trouble.clear();
     try {
-      await act();
-      dialog.close();
+      const missing = await act();
+      if (missing) trouble.tell(missing);
+      else dialog.close();
     } catch (error) {
       const { code } = /** @type {import("../parley.js").ParleyError} */ (error);
       trouble.tell(code === "limit_exceeded" ? "They have as many as they may have at once." : "That did not work. Nothing has changed.", code);
@@ -50,18 +51,23 @@ export function transferDialog(desk, id, returnTo) {
   const reason = h("input", { maxlength: "500" });
   const option = (/** @type {string} */ value, /** @type {string} */ name) => h("option", { value }, name);
   const departments = [...desk.departments].map(([department, name]) => option(`department ${department}`, name));
-  desk.parley.call("agent.list").then(({ agents }) => {
-    const others = agents.filter((/** @type {Agent} */ one) => one.subject !== desk.me.subject);
-    const named = others.map((/** @type {Agent} */ one) => option(`agent ${one.subject}`, `${one.name} (${one.status === "away" || !one.online ? "away" : `${one.conversations} of ${one.capacity}`})`));
+  /** @param {Agent[]} agents */
+  const draw = (agents) => {
+    const chosen = target.value;
+    const others = agents.filter((one) => one.subject !== desk.me.subject);
+    const named = others.map((one) => option(`agent ${one.subject}`, `${one.name} (${one.status === "away" || !one.online ? "away" : `${one.conversations} of ${one.capacity}`})`));
     const groups = [["Agents", named], ["Departments", departments]].map(([label, options]) =>
       options.length > 0 ? h("optgroup", { label }, .../** @type {HTMLElement[]} */ (options)) : null,
     );
-    fill(target, ...groups);
-    if (target.options.length === 0) fill(target, option("", "There is nobody else"));
-  }, () => {});
+    fill(target, option("", others.length + departments.length > 0 ? "Choose" : "There is nobody else"), ...groups);
+    // It may be open, and chosen from, by the time the newest is known.
+    if ([...target.options].some(({ value }) => value === chosen)) target.value = chosen;
+  };
+  draw([...desk.agents.values()]);
+  desk.parley.call("agent.list").then(({ agents }) => draw(agents), () => {});
   const act = async () => {
     const [kind, ...rest] = target.value.split(" ");
-    if (!kind) return;
+    if (!kind) return "Choose to whom it goes.";
     const more = { [kind]: rest.join(" "), ...(reason.value.trim() && { reason: reason.value.trim() }) };
     await desk.ask(kind === "agent" ? "conversation.assign" : "conversation.transfer", id, more);
   };

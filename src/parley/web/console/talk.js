@@ -12,7 +12,7 @@ import { randomId } from "../parley.js";
  * @typedef {import("../parley.js").Message} Message
  * `life` says, in words, what befell the conversation: such an item is no message.
  * @typedef {import("../elements/message_row.js").Item & {isNote?: boolean, life?: string}} Item
- * @typedef {{changed: null, added: Item, updated: Item, pending: null, typing: null, news: Message}} TalkEvents
+ * @typedef {{changed: null, added: Item, updated: Item, reset: null, pending: null, typing: null, news: Message}} TalkEvents
  */
 
 /** So long a message can be edited. */
@@ -44,6 +44,9 @@ export class Talk extends Emitter {
   #me;
   #kept;
   #read = 0;
+  /** How far the server knows that I read; null until it said so. @type {number|null} */
+  #marked = null;
+  #isOver = false;
   /** When it was last told that I type; 0 while I do not. */
   #typedMs = 0;
   /** What comes from now on is new, and not told again. */
@@ -107,8 +110,19 @@ export class Talk extends Emitter {
     const seq = Math.max(0, ...this.#said.map((message) => message.seq));
     if (seq <= this.#read) return;
     this.#read = seq;
-    this.#parley.call("receipt.mark", { room: this.id, seq }).catch(() => {});
+    void this.#mark();
     this.emit("changed", null);
+  }
+
+  async #mark() {
+    const seq = this.#read;
+    if (seq <= (this.#marked ?? 0)) return;
+    try {
+      await this.#parley.call("receipt.mark", { room: this.id, seq });
+      this.#marked = Math.max(this.#marked ?? 0, seq);
+    } catch {
+      // It is told again on the next line.
+    }
   }
 
   /** @param {string} text */
@@ -147,6 +161,7 @@ export class Talk extends Emitter {
   }
 
   close() {
+    this.#isOver = true;
     this.#parley.unsubscribe(this.id);
     this.#parley.unsubscribe(this.#notes);
   }
@@ -156,7 +171,7 @@ export class Talk extends Emitter {
     this.emit("pending", null);
     const room = item.isNote ? this.#notes : this.id;
     this.#parley.send(room, item.message.text ?? "", { client_id: item.key }).then(
-      () => this.discard(item.key),
+      ({ message }) => this.#stored(item, message),
       ({ code }) => {
         const trouble = code === "conflict" ? "the conversation is closed" : "the server refused it";
         this.pending = this.pending.map((one) => (one.key === item.key ? { ...one, state: "failed", trouble, code } : one));
@@ -165,14 +180,25 @@ export class Talk extends Emitter {
     );
   }
 
+  /** Its event may be on its way yet, or lost with the line: what is stored does not go out of sight meanwhile. @param {Item} item @param {Message} stored */
+  #stored({ key, isNote }, stored) {
+    const message = { ...stored, sender: named(stored.sender) };
+    const isKnown = this.#items.has(message.id);
+    const item = { key: message.id, message, isNote };
+    if (!isKnown) this.#items.set(message.id, item);
+    this.discard(key);
+    if (!isKnown) this.emit("added", item);
+  }
+
   async #begin() {
     // How far one has read is asked first: what comes after it is new.
-    const found = await this.#parley.call("receipt.list", { room: this.id }).catch(() => ({ receipts: [] }));
-    this.#read = found.receipts.find((/** @type {any} */ one) => one.subject === this.#me.subject)?.seq ?? 0;
+    await this.#lookBack();
+    if (this.#isOver) return;
     for (const isNote of [false, true]) {
       const handlers = {
         event: (/** @type {import("../parley.js").Event} */ event) => this.#take(event, isNote),
         signal: (/** @type {import("../parley.js").Signal} */ signal) => !isNote && this.#hear(signal),
+        reset: () => this.#forget(isNote),
         live: () => !isNote && void this.#look(),
       };
       this.#parley.subscribe(isNote ? this.#notes : this.id, handlers, { after: 0 });
@@ -189,10 +215,36 @@ export class Talk extends Emitter {
   }
 
   async #look() {
+    const isAnother = this.#isLive || this.#marked === null;
     this.#isLive = true;
+    // Who stopped while there was no line is not told of.
+    this.typing.clear();
+    this.emit("typing", null);
+    if (isAnother) void this.#lookBack();
     const { present } = await this.#parley.call("presence.list", { room: this.id }).catch(() => ({ present: [] }));
     this.present = new Map(present.map(named).map((/** @type {any} */ one) => [one.subject, one.name]));
     this.emit("changed", null);
+  }
+
+  /** How far I have read, here or elsewhere; the server is told what it missed. Where there is no line, the next one asks. */
+  async #lookBack() {
+    const found = await this.#parley.call("receipt.list", { room: this.id }).catch(() => null);
+    if (found) this.#readElsewhere(found.receipts.find((/** @type {any} */ one) => one.subject === this.#me.subject)?.seq ?? 0);
+    void this.#mark();
+  }
+
+  /** @param {number} seq */
+  #readElsewhere(seq) {
+    this.#marked = Math.max(this.#marked ?? 0, seq);
+    this.#read = Math.max(this.#read, seq);
+    this.emit("changed", null);
+  }
+
+  /** It is another log than before. @param {boolean} isNote */
+  #forget(isNote) {
+    for (const [key, item] of this.#items) if (Boolean(item.isNote) === isNote) this.#items.delete(key);
+    if (!isNote) this.#read = this.#marked = 0;
+    this.emit("reset", null);
   }
 
   /** @param {import("../parley.js").Event} event @param {boolean} isNote */
@@ -241,6 +293,9 @@ export class Talk extends Emitter {
       for (const { subject, name } of data.joined.map(named)) this.present.set(subject, name);
       for (const { subject } of data.left) this.present.delete(subject);
       this.emit("changed", null);
+    }
+    if (type === "receipts.changed") {
+      for (const { subject, seq } of data.receipts ?? []) if (subject === this.#me.subject) this.#readElsewhere(seq);
     }
     if (type !== "typing.changed") return;
     for (const one of data.started.map(named)) if (one.subject !== this.#me.subject) this.typing.set(one.subject, one);

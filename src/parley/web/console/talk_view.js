@@ -73,7 +73,7 @@ export class TalkView {
     this.#talk = talk;
     this.drawHead();
     this.#foot.hidden = this.aboutButton.hidden = !talk;
-    if (!talk) return;
+    if (!talk) return this.#log.reset([]);
     this.#log.reset(talk.items);
     this.#log.setTail(talk.pending);
     this.#log.scrollToEnd();
@@ -84,6 +84,7 @@ export class TalkView {
     this.#offs = [
       talk.on("added", (item) => this.#added(item)),
       talk.on("updated", (item) => this.#log.update(item)),
+      talk.on("reset", () => this.#log.reset(talk.items)),
       talk.on("pending", () => this.#log.setTail(talk.pending)),
       talk.on("typing", () => this.#drawTyping()),
     ];
@@ -92,9 +93,15 @@ export class TalkView {
 
   /** @param {boolean} isNote */
   write(isNote) {
-    if (!this.#talk) return;
-    this.#talk.isNote = isNote;
-    this.#talk.draft = this.#composer.text;
+    const talk = this.#talk;
+    if (!talk) return;
+    const isEdit = this.#composer.mode.kind === "edit";
+    const text = isEdit ? talk.draft : this.#composer.text;
+    const leavesEdit = isEdit && talk.isNote !== isNote;
+    talk.isNote = isNote;
+    talk.draft = text;
+    // What is typed as a note must never become the new text of a reply.
+    if (leavesEdit) this.#composer.set(text);
     this.#drawMode();
     this.#composer.focus();
   }
@@ -213,12 +220,25 @@ export class TalkView {
     this.#composer.focus();
   }
 
+  /** @param {string} id @param {string} text */
+  async #saveEdit(id, text) {
+    const talk = this.#talk;
+    const isNote = talk?.isNote;
+    this.#composer.set(talk?.draft ?? "");
+    try {
+      await this.#desk.parley.call("message.edit", { message: id, text });
+    } catch (error) {
+      this.#desk.emit("trouble", /** @type {any} */ (error));
+      // It goes back to where it was written: a text is never lost.
+      if (talk === this.#talk && talk?.isNote === isNote) this.#composer.set(text, { kind: "edit", id });
+    }
+  }
+
   #submit() {
     const text = this.#composer.text.trim();
     const { mode } = this.#composer;
     if (mode.kind === "edit") {
-      this.#desk.parley.call("message.edit", { message: mode.id, text }).catch((error) => this.#desk.emit("trouble", error));
-      this.#composer.set(this.#talk?.draft ?? "");
+      void this.#saveEdit(mode.id, text);
       return;
     }
     const found = this.#matching(text);
