@@ -199,8 +199,21 @@ class TestRefusals:
     async def test_only_unknown_subprotocols_are_refused(self, server: ServerProcess, offered: str) -> None:
         assert await refused_by_http(server, f"Sec-WebSocket-Protocol: {offered}") == (400, "unsupported_subprotocol")
 
-    async def test_an_unknown_path_is_not_found(self, server: ServerProcess) -> None:
-        assert await refused_by_http(server, path="/wss") == (404, "not_found")
+    @pytest.mark.parametrize("path", ["/wss", "/ws/", "/socket.io", "/streams/radio/hear", "/streams/a%20b/listen"])
+    async def test_an_unknown_path_is_not_found(self, server: ServerProcess, path: str) -> None:
+        assert await refused_by_http(server, path=path) == (404, "not_found")
+
+    @pytest.mark.parametrize("path", ["/rpc", "/auth/login", "/conversations"])
+    async def test_a_path_that_takes_another_method_and_no_socket_says_which(
+        self, server: ServerProcess, path: str
+    ) -> None:
+        status, headers, problem = await ask(server, path=path)
+        assert (status, problem["code"], headers["allow"]) == (405, "method_not_allowed", "POST, OPTIONS")
+
+    async def test_where_there_is_no_socket_a_request_for_one_is_answered_without(self, server: ServerProcess) -> None:
+        status, headers, keys = await ask(server, path="/.well-known/jwks.json")
+        assert (status, headers["connection"]) == (200, "close")
+        assert keys["keys"]
 
     @pytest.mark.parametrize("origin", [FOREIGN, "null", "http://127.0.0.1:1", ""])
     async def test_a_foreign_origin_is_denied_by_name(self, server: ServerProcess, origin: str) -> None:

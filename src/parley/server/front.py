@@ -66,7 +66,10 @@ class Front:
             )
         self._make_handshake()
         self.upgrades = upgrade_protocol(
-            self._handshake.decide, call_at=parts.wheel.schedule, clock=parts.clock.monotonic_s
+            self._handshake.decide,
+            takes=self._handshake.takes,
+            call_at=parts.wheel.schedule,
+            clock=parts.clock.monotonic_s,
         )
         self.app = self._application()
         self._count()
@@ -130,6 +133,7 @@ class Front:
             self._addresses,
             limits.request_bytes,
             sockets.place,
+            sockets.takes,
             self._handing_on,
         )
 

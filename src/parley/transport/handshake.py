@@ -76,9 +76,9 @@ class TurnedAway:
 
 
 class Handshake:
-    """`decide` is called for every upgrade request (see `transport.upgrade`), `poll` for a session over HTTP.
+    """`decide` is called for every upgrade of a path that `takes` one, `poll` for a session over HTTP.
 
-    `more` finds the places whose paths hold a name.
+    `more` finds the places whose paths hold a name, `takes_more` says which paths those are.
     """
 
     def __init__(
@@ -89,17 +89,23 @@ class Handshake:
         addresses: Addresses,
         request_bytes_max: int,
         more: Callable[[str], Place | None] = lambda _: None,
+        takes_more: Callable[[str], bool] = lambda _: False,
         handing_on: HandingOn | None = None,
     ) -> None:
         self._node = node
         self._places = places
         self._more = more
+        self._takes_more = takes_more
         self._handing_on = handing_on
         self._origins = origins
         self._addresses = addresses
         self._request_bytes_max = request_bytes_max
         #: "accepted" or a code -> how often; read by the metrics.
         self.outcomes: Counter[str] = Counter()
+
+    def takes(self, path: str) -> bool:
+        """Whether sockets are opened at a path at all; elsewhere a request is answered as if it asked for none."""
+        return path in self._places or self._takes_more(path)
 
     def decide(self, request: UpgradeRequest, respond: Respond) -> None:
         place = self._places.get(request.path) or self._more(request.path)

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from parley.transport.upgrade import Upgrade, UpgradeRequest, problem
+from parley.transport.upgrade import Upgrade, UpgradeRequest, problem, split_target
 
 HEAD_BYTES_MAX = 16_384
 HEAD_TIMEOUT_S = 10.0
@@ -49,7 +49,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._fed_bytes = 0
         self._head_is_whole = True
         self._begun = 0  # heads begun in the bytes at hand
-        self._is_upgrade: bool | None = None  # whether this head asks for a WebSocket, once somebody wanted to know
+        self._is_upgrade: bool | None = (
+            None  # whether this head asks for a socket that there is, once somebody wanted to know
+        )
         self._body_is_whole = True
         self._is_deaf = False  # refused: nothing that comes is read any more
         self._head_timer: asyncio.TimerHandle | None = None
@@ -193,8 +195,13 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _should_upgrade(self) -> bool:
         if self._is_upgrade is None:
-            self._is_upgrade = super()._should_upgrade()
+            path, _ = split_target(self.url.decode("latin-1"))
+            self._is_upgrade = super()._should_upgrade() and self._upgrades.takes(path)
         return self._is_upgrade
+
+    @property
+    def _upgrades(self) -> "type[Upgrade]":
+        return cast("type[Upgrade]", self.ws_protocol_class)
 
     def _begin_upgrade(self, early: bytes) -> None:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers]
@@ -206,9 +213,7 @@ class HttpProtocol(HttpToolsProtocol):
             client=self.client,
             is_secure=self.scheme == "https",
         )
-        upgrade = cast("type[Upgrade]", self.ws_protocol_class)(
-            config=self.config, server_state=self.server_state, app_state=self.app_state
-        )
+        upgrade = self._upgrades(config=self.config, server_state=self.server_state, app_state=self.app_state)
         self.upgrade = upgrade
         upgrade.begin(self.transport, request, early, self._upgraded)
 

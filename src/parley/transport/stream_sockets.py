@@ -50,10 +50,15 @@ class StreamSockets:
         self._wire = wire
         self._waits = "message" in carriers
 
-    def place(self, path: str) -> Place | None:
+    def takes(self, path: str) -> bool:
+        """Whether a path is that of a stream's socket, whatever stream it names."""
         parts = path.split("/")
-        if len(parts) != 4 or parts[1] != "streams" or parts[3] not in ("listen", "publish"):
+        return len(parts) == 4 and parts[1] == "streams" and parts[3] in ("listen", "publish")
+
+    def place(self, path: str) -> Place | None:
+        if not self.takes(path):
             return None
+        parts = path.split("/")
         try:
             stream = stream_named(parts[2])
         except Refusal:

@@ -71,7 +71,7 @@ class UpgradeRequest:
         is_secure: bool,
     ) -> None:
         self.method = method
-        self.path, _, self.query = target.partition("#")[0].partition("?")
+        self.path, self.query = split_target(target)
         self.http_version = http_version
         self.headers = headers
         self.client = client
@@ -130,6 +130,12 @@ class UpgradeRequest:
         return None
 
 
+def split_target(target: str) -> tuple[str, str]:
+    """Path and query of a request's target, undecoded."""
+    path, _, query = target.partition("#")[0].partition("?")
+    return path, query
+
+
 def _is_key(value: str) -> bool:
     try:
         return len(value) == 24 and len(b64decode(value, validate=True)) == 16
@@ -151,6 +157,7 @@ class Upgrade:
     __slots__ = ("_deadline", "_members", "_release", "_request", "_transport", "early", "is_answered")
 
     decide: ClassVar[Callable[[UpgradeRequest, Callable[[Accept | Refuse | HandOn], bool]], None]]
+    takes: ClassVar[Callable[[str], bool]]
     call_at: ClassVar[Callable[[float, Callable[[], None]], Any] | None] = None
     clock: ClassVar[Callable[[], float] | None] = None
 
@@ -247,16 +254,18 @@ class Upgrade:
 def upgrade_protocol(
     decide: Callable[[UpgradeRequest, Callable[[Accept | Refuse | HandOn], bool]], None],
     *,
+    takes: Callable[[str], bool] = lambda _: True,
     call_at: Callable[[float, Callable[[], None]], Any] | None = None,
     clock: Callable[[], float] | None = None,
 ) -> type[Upgrade]:
     """The class for uvicorn's `ws=`.
 
     `decide(request, respond)` is called for each upgrade request, also for one that is not well formed, so that an
-    unknown path can be told first. It calls `respond` once, before it returns or later. `call_at` and `clock` are for
-    the deadlines of closing sockets: a timer wheel's, or the loop's own where they are left out.
+    unknown path can be told first. It calls `respond` once, before it returns or later. On a path that `takes` none, a
+    request to upgrade is a plain one (RFC 9110 §7.8). `call_at` and `clock` are for the deadlines of closing sockets: a
+    timer wheel's, or the loop's own where they are left out.
     """
-    slots = {"__slots__": (), "decide": staticmethod(decide)}
+    slots = {"__slots__": (), "decide": staticmethod(decide), "takes": staticmethod(takes)}
     if call_at is not None:
         slots["call_at"] = staticmethod(call_at)
     if clock is not None:
