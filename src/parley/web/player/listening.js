@@ -29,6 +29,8 @@ const SILENCE_MS = 45_000;
 /** A page that is only looked at gives its line back. */
 const IDLE_MS = 60_000;
 const TICK_MS = 250;
+/** A browser that lets sound begin by itself does so at once: on a busy machine within this. */
+const ALLOWED_MS = 3_000;
 /** For so long a loss is worth a word. */
 const LOSS_MS = 5_000;
 /** What could not be played is not tried again at once. */
@@ -234,9 +236,13 @@ export class Listening extends Emitter {
     if (this.wants !== null || this.#speaker || !this.#isDecoding) return;
     // Nobody pressed anything, but was here: it starts by itself where the browser lets it.
     const speaker = new Speaker();
+    const sinceMs = performance.now();
     void this.#open(speaker);
-    setTimeout(() => {
-      if (speaker !== this.#speaker || this.wants !== null) return;
+    const looking = setInterval(() => {
+      const isOurs = speaker === this.#speaker && this.wants === null;
+      if (isOurs && !speaker.isRunning && performance.now() - sinceMs < ALLOWED_MS) return;
+      clearInterval(looking);
+      if (!isOurs) return;
       if (speaker.isRunning) this.wants = true;
       else this.#silence();
       this.emit("changed", null);
