@@ -21,7 +21,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, Final
 
-PATIENCE_S: Final = 15.0
+#: With the first command it imports all there is: half a minute where eight other things want the same two cores.
+PATIENCE_S: Final = 90.0
 #: Imported by a command only when it is needed, so that its `import` is not seen in ours.
 BESIDE: Final = ("alembic.command", "alembic.runtime.migration", "psycopg", "uvicorn", "uvloop", "httptools", "redis")
 
