@@ -1,5 +1,7 @@
 """The page itself: signing in, drafts, the keyboard, the log with thousands of messages, phones."""
 
+import re
+
 import pytest
 from playwright.async_api import expect
 
@@ -33,10 +35,12 @@ async def test_signing_out_ends_every_tab_of_the_browser_and_forgets_drafts(open
     ada = await open_chat("ada", "lobby")
     page = await ada.page.context.new_page()
     await page.goto(ada.url)
+    await expect(page.locator(".frame")).to_be_attached()
     await ada.composer.fill("not for the next one here")
     await ada.page.get_by_role("button", name="account").click()
     await ada.page.get_by_role("button", name="Sign out").click()
-    await expect(ada.page.get_by_role("button", name="Sign in")).to_be_visible()
+    for tab in (ada.page, page):
+        await expect(tab.get_by_role("button", name="Sign in")).to_be_visible()
     kept = await ada.page.evaluate("JSON.stringify({ ...localStorage })")
     assert "not for the next one" not in kept
     assert "parley.session" not in kept
@@ -279,6 +283,6 @@ async def test_the_address_names_the_room_and_the_browsers_back_leads_back(
         room = (await other.call("room.create", title="Next door"))["room"]["id"]
     ada = await open_chat("ada", "lobby")
     await ada.enter("Next door")
-    assert ada.page.url.endswith(f"#{room}")
+    await expect(ada.page).to_have_url(re.compile(f"#{re.escape(room)}$"))
     await ada.page.go_back()
     await expect(ada.page.get_by_role("heading", level=1)).to_have_text("Lobby")

@@ -109,6 +109,7 @@ async def test_a_plain_member_is_offered_no_deletion(open_chat: OpenChat) -> Non
     ada, ben = await open_chat("ada", "lobby"), await open_chat("ben", "lobby")
     await ada.say("Mine to keep")
     for one in (ada, ben):
+        await one.sees("Mine to keep")
         await one.article("Mine to keep").hover()
         await expect(one.page.get_by_role("button", name="Reply")).to_be_visible()
         await expect(one.page.get_by_role("button", name="Delete")).to_have_count(0)
