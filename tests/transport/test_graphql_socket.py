@@ -118,6 +118,12 @@ class TestSigningIn:
                 await opened(server, additional_headers={"Authorization": f"Bearer {token}"})
             assert refused.value.response.status_code == 401
 
+    async def test_an_initialisation_of_more_than_16_kib_signs_nobody_in(self, server: HereServer) -> None:
+        async with opened(server) as socket:
+            payload = {"token": server.token("ada"), "more": "x" * 16_384}
+            await socket.send(json.dumps({"type": "connection_init", "payload": payload}))
+            assert await closed(socket) == (4401, "token_missing")
+
     async def test_without_the_subprotocol_it_is_refused(self, server: HereServer) -> None:
         for protocols in ([], ["graphql-ws"], [f"bearer.{server.token('ada')}"]):
             with pytest.raises(websockets.InvalidStatus) as refused:

@@ -157,8 +157,22 @@ class TestRefusals:
             ),
             (b"\x00\x01", "token_missing", "token_missing"),
             (" " * 17_000 + "{}", "too_large", "token_missing"),
+            (
+                '{"jsonrpc":"2.0","id":7,"method":"session.authenticate","params":{"token":"' + "x" * 17_000 + '"}}',
+                "too_large",
+                "token_missing",
+            ),
         ],
-        ids=["another method", "a batch", "not JSON", "no token", "a bad token", "binary", "too large"],
+        ids=[
+            "another method",
+            "a batch",
+            "not JSON",
+            "no token",
+            "a bad token",
+            "binary",
+            "odd and too large",
+            "too large",
+        ],
     )
     async def test_a_first_message_must_authenticate_and_nothing_else(
         self, server: ServerProcess, first: str | bytes, answered: str, reason: str
@@ -167,6 +181,7 @@ class TestRefusals:
             await socket.send(first)
             answer = json.loads(await asyncio.wait_for(socket.recv(), PATIENCE_S))
             assert answer["error"]["data"]["code"] == answered
+            assert answer["id"] == (7 if isinstance(first, str) and first.startswith('{"jsonrpc"') else None)
             with pytest.raises(ConnectionClosed):
                 await asyncio.wait_for(socket.recv(), PATIENCE_S)
             assert (socket.close_code, socket.close_reason) == (4401, reason or "token_missing")

@@ -89,10 +89,12 @@ class FirstMessage:
             refusal = Refusal("rate_limited", "Wait for the answer to `session.authenticate`.")
             connection.not_authenticated(None, refusal)
             return
-        if len(data) > BYTES_MAX:
-            connection.not_authenticated(None, Refusal("too_large", "The first message has at most 16 KiB."))
-            return
         requests = receive(data)
+        if len(data) > BYTES_MAX:
+            # Read all the same: what it asks says where its sender looks for the refusal.
+            asked = requests[0] if requests and requests[0].batch is None else None
+            connection.not_authenticated(asked, Refusal("too_large", "The first message has at most 16 KiB."))
+            return
         if not requests:
             return
         request = requests[0]
