@@ -154,6 +154,29 @@ def test_the_mark_changes_with_the_files_and_not_without(tmp_path: Path) -> None
     assert load(tmp_path).fingerprint != keyring.fingerprint
 
 
+def test_a_key_under_a_name_with_a_dot_is_none_until_it_is_renamed(tmp_path: Path) -> None:
+    """So that several machines with copies can have it in one moment (docs/operate/keys.md)."""
+    (tmp_path / "next").mkdir()
+    keys = tmp_path / "keys"
+    before = load(keys)
+    name = f"signing-{write_key(tmp_path / 'next')}.json"
+    (tmp_path / "next" / name).rename(keys / f".{name}")
+    assert (mark_of(keys), load(keys).fingerprint) == (before.mark, before.fingerprint)
+    (keys / f".{name}").rename(keys / name)
+    assert mark_of(keys) != before.mark
+    assert load(keys).fingerprint != before.fingerprint
+
+
+def test_a_retired_key_is_of_the_same_keyring_until_it_is_out(tmp_path: Path) -> None:
+    old = load(tmp_path).signing_key.kid
+    rotate(tmp_path, "ES256", now_ms=NOW_MS, signs_from_ms=NOW_MS + 1)
+    both = load(tmp_path).fingerprint
+    out_at_ms = retire(tmp_path, "ES256", old, now_ms=NOW_MS + 2, token_ms=900_000).verifies_until_ms
+    assert out_at_ms is not None
+    assert load(tmp_path, now_ms=out_at_ms - 1).fingerprint == both
+    assert load(tmp_path, now_ms=out_at_ms).fingerprint != both
+
+
 def test_the_last_long_token_of_a_key_is_remembered(tmp_path: Path) -> None:
     kid = load(tmp_path).signing_key.kid
     for exp_ms in (5, 9, 7):
