@@ -4,6 +4,7 @@ import pytest
 
 from parley.domain import members, messages, receipts, rooms
 from parley.domain.principal import Principal
+from tests.domain.helpdesk import Helpdesk, of
 from tests.stage import Stage, as_json
 
 
@@ -36,6 +37,25 @@ def test_a_receipt_moves_forward_only_and_is_no_event(stage: Stage, ada: Princip
         {"subject": ben.subject, "seq": 4, "at": "2027-01-15T08:00:05.000Z"}
     ]
     assert stage.types("hall")[-1] == "member.joined"
+
+
+def test_who_is_gone_is_listed_no_more_and_comes_back_where_they_had_read(stage: Stage, ada: Principal) -> None:
+    ben = stage.account("ben")
+    stage.do(ben, members.Join("hall"))
+    stage.do(ben, receipts.Mark("hall", 3))
+    stage.do(ben, members.Leave("hall"))
+    assert stage.do(ada, receipts.List("hall")) == {"receipts": []}
+    stage.do(ben, members.Join("hall"))
+    assert [one["seq"] for one in stage.do(ada, receipts.List("hall"))["receipts"]] == [3]
+
+
+def test_in_a_conversation_those_of_its_visitor_and_of_agents_are_listed(stage: Stage) -> None:
+    desk = Helpdesk(stage)
+    guest = desk.begin(message="hello")
+    for who, seq in ((guest, 1), (desk.ava, 2)):
+        stage.do(who, receipts.Mark(of(guest.conversation), seq))
+    listed = stage.do(desk.bo, receipts.List(of(guest.conversation)))["receipts"]
+    assert {one["subject"]: one["seq"] for one in listed} == {guest.subject: 1, desk.ava.subject: 2}
 
 
 def test_beyond_the_log_is_no_receipt(stage: Stage, ada: Principal) -> None:

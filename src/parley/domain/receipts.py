@@ -12,7 +12,7 @@ from parley.domain.events import Signal
 from parley.domain.ids import Id, rfc3339
 from parley.domain.params import Params
 from parley.domain.ports import Acting, Decision, Row, Transaction
-from parley.domain.rooms import joined
+from parley.domain.rooms import KINDS, joined
 
 
 class Receipt(Row):
@@ -52,6 +52,8 @@ def mark(tx: Transaction, p: Mark, who: Acting) -> Decision:
 
 
 def list_receipts(tx: Transaction, p: List, who: Acting) -> Decision:
-    joined(tx, p.room, who)
-    views = [ReceiptView(row.subject, row.seq, rfc3339(row.at_ms)) for row in tx.receipts(p.room)]
+    room = joined(tx, p.room, who).room
+    # Of those who are members now: in a room of which people come and go, those of all who were ever there have no end.
+    rows = tx.receipts(p.room, of_members=room.kind not in KINDS)
+    views = [ReceiptView(row.subject, row.seq, rfc3339(row.at_ms)) for row in rows]
     return Decision({"receipts": views})
