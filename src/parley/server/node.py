@@ -67,10 +67,10 @@ class Server:
             server = self._serving = Serving(front.app, front.upgrades, self.ready.set, front.drain)
             if self._is_stopping:
                 server.stop()
-            self._start()
-            following = loop.create_task(_follow(parts.keys, parts.issuers))
             gc.collect()
             gc.freeze()  # what is here now stays: keep the collector from walking it again and again
+            self._start()  # behind that pause: from here on the watch counts how long ago it read
+            following = loop.create_task(_follow(parts.keys, parts.issuers))
             await server.serve(sockets=[listener, *listen_inside(self._beside)])
             following.cancel()
             await self._finish()
