@@ -138,6 +138,8 @@ async def test_an_agent_who_asked_for_it_is_notified_while_looking_elsewhere(pag
     agent = await pages(f"{server.url}/agent", permissions=["notifications"])
     await sign_in(agent, "agent")
     await agent.get_by_role("button", name="Tell me when somebody waits").click()
+    # Known once the queue is followed: who came before that is found in the list, and does not ring.
+    await expect(agent.get_by_role("button", name="Agent Available")).to_be_visible()
     await agent.evaluate(
         """() => {
           window.told = [];
