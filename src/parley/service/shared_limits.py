@@ -20,6 +20,10 @@ return math.floor(full - now)"""
 _COUNT: Final = b"""if ARGV[2] == '0' then redis.call('HDEL', KEYS[1], ARGV[1])
 else redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) redis.call('EXPIRE', KEYS[1], 90000) end
 return redis.call('HGETALL', KEYS[1])"""
+#: A node that is known to live no more for this long, and still has a number of connections, was killed.
+KILLED_S: Final = 60.0
+#: Names of nodes that do not live, and since when; beyond it the wait begins anew for all of them.
+MISSED_MAX: Final = 1000
 
 
 class SharedBus(Protocol):
@@ -50,6 +54,7 @@ class SharedLimits:
         self._bus = bus
         self._living = living
         self._clock_s = clock_s
+        self._missed: dict[str, float] = {}
 
     # --- rates ---
 
@@ -89,7 +94,9 @@ class SharedLimits:
         def counted(subject: str, here: int, limit: int) -> None:
             def answered(told: Any) -> None:
                 if isinstance(told, list) and here:
-                    self._judge(crowd, subject, here, limit, told)
+                    nodes = [name.decode() for name in told[::2]]
+                    self._judge(crowd, subject, here, limit, dict(zip(nodes, map(int, told[1::2]), strict=True)))
+                    self._forget_the_killed(shared, nodes)
 
             shared = f"connections:{subject}"
             parts = (b"EVAL", _COUNT, b"1", self._bus.key_of(shared), self._bus.node.encode(), b"%d" % here)
@@ -97,13 +104,9 @@ class SharedLimits:
 
         return counted
 
-    def _judge(self, crowd: Crowd, subject: str, here: int, limit: int, told: list[bytes]) -> None:
+    def _judge(self, crowd: Crowd, subject: str, here: int, limit: int, told: Mapping[str, int]) -> None:
         living = set(self._living())
-        others = {
-            node: int(count)
-            for node, count in zip((name.decode() for name in told[::2]), told[1::2], strict=True)
-            if node in living
-        }
+        others = {node: count for node, count in told.items() if node in living}
         if not limit or here > limit or here + sum(others.values()) <= limit:
             return  # one too many on this node alone is seen to already
         most = max(others, key=lambda node: others[node])
@@ -111,6 +114,27 @@ class SharedLimits:
             self._bus.note(of_node(most), "limits.replace", subject)
         else:
             crowd.replace_one(subject)
+
+    def _forget_the_killed(self, shared: str, nodes: list[str]) -> None:
+        """A node takes its number back when its last connection goes; one that was killed never does.
+
+        Should it live after all, its number is there again with the next connection that comes or goes.
+        """
+        now_s, living = self._clock_s(), {*self._living(), self._bus.node}
+        killed = []
+        for node in nodes:
+            if node in living:
+                self._missed.pop(node, None)
+            elif now_s - self._missed.setdefault(node, now_s) > KILLED_S:
+                killed.append(node.encode())
+        if len(self._missed) > MISSED_MAX:
+            self._missed.clear()
+        if killed:
+            self._bus.ask(shared, _nothing, b"HDEL", self._bus.key_of(shared), *killed)
+
+
+def _nothing(_: Any) -> None:
+    return
 
 
 def _plain(key: object) -> object:
