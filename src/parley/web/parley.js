@@ -58,20 +58,17 @@ export class Parley extends Emitter {
   #timing;
   /** @type {Line|null} */
   #line = null;
-  /** Whether the server has told us who we are on this line. */
+  /** Whether the server has told us who we are on this line; and whether commands go through, the token not run out. */
   #isIn = false;
-  /** Whether commands go through: in, and the token not run out. */
   #isOpen = false;
   /** @type {ReturnType<typeof setTimeout>|undefined} */
   #retryTimer;
-  /** Lines in a row that did not last. */
+  /** Lines in a row that did not last, and when this one was let in. */
   #attempts = 0;
-  /** When this line was let in. */
   #sinceMs = 0;
-  /** Fresh tokens refused in a row. */
-  #refusals = 0;
-  /** @type {string|undefined} */
+  /** The token refused last, and how many fresh ones were in a row. @type {string|undefined} */
   #refused;
+  #refusals = 0;
   /** Counts connects and disconnects; what began under an older one is void. */
   #era = 0;
   #following;
@@ -85,6 +82,7 @@ export class Parley extends Emitter {
     const name = `${options.session ?? "parley.session"} ${this.#base}`;
     this.#signIn = new SignIn(this.#base, options.store ?? localStore(name), fetcher, name);
     this.#signIn.onSignedOut = () => this.#finish("signed_out");
+    this.#signIn.onRenewed = () => void this.#goOn().catch(() => {});
     this.#credentials = credentialsOf(options) ?? this.#signIn;
     this.#timing = { ...TIMING, ...options.timing };
     this.#following = new Following({ call: () => this.#callOnThisLine(), retryMs: this.#timing.retryMs });
@@ -113,10 +111,7 @@ export class Parley extends Emitter {
     return this.#signIn.isKept();
   }
 
-  /**
-   * Open the line and keep it open.
-   * @returns {Promise<Session>} once live; rejects where somebody must sign in (`held`) or the server says stop (`ended`)
-   */
+  /** Open the line and keep it open. @returns {Promise<Session>} once live; rejects where it is `held` or `ended` */
   connect() {
     if (this.state.name === "live" && this.session) return Promise.resolve(this.session);
     const settled = whenSettled(this);
@@ -139,9 +134,20 @@ export class Parley extends Emitter {
     this.#credentials = this.#signIn;
     this.#refusals = 0;
     this.#refused = undefined;
-    if (this.state.name !== "held") return;
-    if (this.#line && this.#isIn) await this.#present(this.#line, token);
-    else void this.connect().catch(() => {});
+    await this.#goOn(token);
+  }
+
+  /** Where a line is held for a sign-in, there is one now. @param {string} [token] */
+  async #goOn(token) {
+    if (this.state.name !== "held" || this.#credentials !== this.#signIn) return;
+    const line = this.#line;
+    if (line && this.#isIn) {
+      await this.#present(line, token ?? (await this.#signIn.access(line.token))).catch((error) => {
+        if (line === this.#line) throw error;
+      });
+    }
+    // No line was left, or it ended under this, or belongs to who was here before: the next one takes the new sign-in.
+    if (this.state.name === "held" && !this.#line) void this.connect().catch(() => {});
   }
 
   /** Sign out, on the server and in the other tabs; this client ends. */
@@ -180,7 +186,7 @@ export class Parley extends Emitter {
   call(method, params = {}) {
     if (method !== "message.send") return this.#callLine(method, params);
     if (this.state.name === "ended") return Promise.reject(new ParleyError(this.state.reason ?? "ended", 0, "the connection ended"));
-    return this.#lanes.add({ client_id: randomId(), ...params }, this.#isOpen);
+    return this.#lanes.add({ ...params, client_id: params.client_id ?? randomId() }, this.#isOpen);
   }
 
   /**
@@ -236,13 +242,17 @@ export class Parley extends Emitter {
       return;
     }
     if (era !== this.#era || this.#line) return;
-    const url = `${this.#base.replace(/^http/, "ws")}/ws`;
-    const line = new Line(url, token, this.#lineOptions, {
-      live: (session) => this.#welcome(session),
-      notice: (method, params) => this.#notice(line, method, params),
-      ended: (end) => this.#lost(line, end),
-    });
-    this.#line = line;
+    try {
+      /** @type {Line} */
+      const line = new Line(`${this.#base.replace(/^http/, "ws")}/ws`, token, this.#lineOptions, {
+        live: (session) => this.#welcome(session),
+        notice: (method, params) => this.#notice(line, method, params),
+        ended: (end) => this.#lost(line, end),
+      });
+      this.#line = line;
+    } catch {
+      this.#hold("token_malformed"); // No socket takes it: a space, say.
+    }
   }
 
   /** @param {Session} session */
@@ -259,9 +269,12 @@ export class Parley extends Emitter {
     const other = this.session !== null && this.session.subject !== session.subject;
     this.session = session;
     // Rooms and messages of one person are not carried over to another.
+    const era = this.#era;
     if (other) this.#dropAll("signed_out");
     this.#isOpen = true;
     this.emit("session", session);
+    // Whoever heard of it may have hung up.
+    if (era !== this.#era) return;
     this.#enter({ name: "live" });
     this.#following.open();
     this.#lanes.open();

@@ -118,6 +118,8 @@ export class SignIn {
   #channel;
   /** Set by the owner: another tab signed out. @type {(() => void)|null} */
   onSignedOut = null;
+  /** Set by the owner: another tab has a newer token of the same person, and so have we. @type {(() => void)|null} */
+  onRenewed = null;
 
   /**
    * @param {string} base origin of the server, `https://…`
@@ -169,11 +171,22 @@ export class SignIn {
   async logout() {
     const token = this.#held?.token;
     this.#held = null;
+    // Asked for and removed in one go: between the two nobody may find it still there.
+    const reading = this.#store.get();
     await this.#store.remove();
     this.#channel?.postMessage({ kind: "signed_out" });
-    if (!token) return;
+    if (token && (await this.#end(token))) return;
+    // A token that ran out, as over a laptop's sleep, ends nothing; what it is renewed with does.
+    const kept = await reading;
+    const grant = kept === null ? null : await this.#post("/auth/refresh", { refresh_token: kept }, REFRESH_MS).catch(() => null);
+    if (grant) await this.#end(grant.access_token);
+  }
+
+  /** @param {string} token @returns {Promise<boolean>} whether its session is over */
+  async #end(token) {
     const headers = { authorization: `Bearer ${token}` };
-    await this.#fetch(`${this.#base}/auth/logout`, { method: "POST", headers, keepalive: true }).catch(() => {});
+    const answer = await this.#fetch(`${this.#base}/auth/logout`, { method: "POST", headers, keepalive: true }).catch(() => null);
+    return answer?.ok ?? false;
   }
 
   /** @param {string} [refused] */
@@ -186,10 +199,20 @@ export class SignIn {
     if (kept === null) throw new ParleyError("sign_in_needed", 401, "nobody is signed in");
     const grant = await this.#post("/auth/refresh", { refresh_token: kept }, REFRESH_MS).catch(async (error) => {
       // 404 is a server that keeps no sessions: like a session that is over, it asks for the password again.
-      if (!error.passing) await this.#store.remove();
+      if (!error.passing && (await this.#store.get()) === kept) await this.#store.remove();
       throw error;
     });
-    await this.#keep(grant);
+    const now = await this.#store.get();
+    if (now === kept) {
+      await this.#keep(grant);
+    } else if (now === null) {
+      // Signed out while the answer was on its way: it must not bring the sign-in back.
+      await this.#end(grant.access_token);
+      throw new ParleyError("sign_in_needed", 401, "signed out meanwhile");
+    } else if (!this.#held || peek(this.#held.token).sub === peek(grant.access_token).sub) {
+      // Another tab renewed or signed in meanwhile, and its refresh token is the one to keep.
+      this.#held = { token: grant.access_token, endsMs: Date.now() + grant.expires_in * 1000 };
+    }
     return grant.access_token;
   }
 
@@ -209,6 +232,7 @@ export class SignIn {
       // Another person's sign-in in another tab is not ours to take over in mid-sentence.
       if (peek(told.token).sub !== peek(this.#held.token).sub) return;
       this.#held = { token: told.token, endsMs: told.endsMs ?? 0 };
+      this.onRenewed?.();
     }
   }
 

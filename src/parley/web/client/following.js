@@ -87,7 +87,10 @@ export class Following {
     if (!call) return;
     const run = this.#run;
     subscription.resume(call).then(
-      () => subscription.isOver && this.#subscriptions.delete(subscription.room),
+      () => {
+        // Ended while it was asked for: the room may be followed anew by now, and that one stays.
+        if (subscription.isOver && this.#subscriptions.get(subscription.room) === subscription) this.#subscriptions.delete(subscription.room);
+      },
       () => {
         // Busy for the moment, or held: a new line or token asks again; on this line we do, a little later.
         setTimeout(() => {
