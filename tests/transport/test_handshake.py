@@ -83,6 +83,11 @@ class TestAdmission:
         assert status == 101
         assert "sec-websocket-protocol" not in headers
 
+    async def test_a_target_that_is_a_whole_url_is_the_same(self, server: ServerProcess) -> None:
+        url = f"http://127.0.0.1:{server.port}/ws"
+        assert (await ask(server, f"Authorization: Bearer {server.token('ada')}", path=url))[0] == 101
+        assert await refused_by_http(server, path=url.removesuffix("ws") + "wss") == (404, "not_found")
+
     async def test_a_subprotocol_admits_and_is_never_echoed(self, server: ServerProcess) -> None:
         token = server.token("ada")
         status, headers, _ = await ask(server, f"Sec-WebSocket-Protocol: parley.v1, bearer.{token}")

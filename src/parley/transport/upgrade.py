@@ -131,8 +131,10 @@ class UpgradeRequest:
 
 
 def split_target(target: str) -> tuple[str, str]:
-    """Path and query of a request's target, undecoded."""
+    """Path and query of a request's target, undecoded; a proxy may send the whole URL (RFC 9112 §3.2.2)."""
     path, _, query = target.partition("#")[0].partition("?")
+    if not path.startswith("/"):
+        path = "/" + path.partition("://")[2].partition("/")[2]
     return path, query
 
 
