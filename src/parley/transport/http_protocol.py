@@ -49,9 +49,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._fed_bytes = 0
         self._head_is_whole = True
         self._begun = 0  # heads begun in the bytes at hand
-        self._is_upgrade: bool | None = (
-            None  # whether this head asks for a socket that there is, once somebody wanted to know
-        )
+        # Whether this head asks for a socket that there is, once somebody wanted to know.
+        self._is_upgrade: bool | None = None
         self._body_is_whole = True
         self._is_deaf = False  # refused: nothing that comes is read any more
         self._head_timer: asyncio.TimerHandle | None = None
