@@ -9,10 +9,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from parley.store import upgrade_database
+from tests.lengths import LONG
 from tests.servers import Databases, PostgresServer, ValkeyServer
 from tests.stage import Stage
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Examples have no time limit, which a busy machine would meet, and are the same every time unless asked for."""
+    is_fixed = not LONG and config.getoption("--hypothesis-seed", None) is None
+    settings.register_profile(
+        "parley", deadline=None, derandomize=is_fixed, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("parley")
 
 
 @pytest.fixture(scope="session")
