@@ -195,9 +195,9 @@ def test_redacting_takes_time_in_proportion_to_the_text() -> None:
         "a-" * 30_000,
         "://" * 20_000,
     ):
-        began = time.perf_counter()
+        began_s = time.thread_time()
         redacted(hostile)
-        assert time.perf_counter() - began < 1.0, hostile[:20]
+        assert time.thread_time() - began_s < 1.0, hostile[:20]
 
 
 @pytest.mark.parametrize("form", ["console", "json"])

@@ -57,15 +57,24 @@ def test_a_candidate_that_says_anything_else_or_goes_is_dropped_and_the_session_
     played(scene)
 
 
-def test_a_candidate_has_its_time_and_there_is_one_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(candidate, "UPGRADE_TIMEOUT_S", 0.2)
-
+def test_there_is_one_candidate_at_once() -> None:
     async def scene(server: Server, _: Application) -> None:
         async with await PolledSession.open(server.port) as session, over_socket(server, session.socket_path) as peer:
             async with over_socket(server, session.socket_path) as second:
                 assert await second.close_code() == 4400
             await peer.send(masked(TEXT, b"2probe"))
             assert await next_text(peer) == b"3probe"
+
+    played(scene)
+
+
+@pytest.mark.parametrize("said", [masked(TEXT, b"2probe"), b""], ids=["probed", "silent"])
+def test_a_candidate_has_its_time(said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidate, "UPGRADE_TIMEOUT_S", 0.1)
+
+    async def scene(server: Server, _: Application) -> None:
+        async with await PolledSession.open(server.port) as session, over_socket(server, session.socket_path) as peer:
+            await peer.send(said)
             assert await peer.close_code() == 1000
             await session.post(b"4hello")
             assert (await session.poll()).text == "4hello"

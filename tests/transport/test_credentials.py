@@ -1,5 +1,6 @@
 """CONTRACT sections 2 and 5: which credential of a request counts, and in which order it is refused."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -79,19 +80,24 @@ class TestCredentials:
         here = ("X-Forwarded-For", "2001:db8:9::1")
         neighbour = ("X-Forwarded-For", "2001:db8:9::2")
         elsewhere = ("X-Forwarded-For", "2001:db8:a::1")
-        answers = [describe(on_the_web, bearer("bad"), here) for _ in range(60)]
-        refused = [answer for answer in answers if answer.status == 429]
-        assert [answer.json["code"] for answer in answers[:20]] == ["token_malformed"] * 20
-        assert refused
-        assert_problem(refused[0], 429, "rate_limited")
-        assert refused[0].header("retry-after") == "1"
-        assert refused[0].header("www-authenticate") is None
+        answers = [describe(on_the_web, bearer("bad"), here)]
+        while answers[-1].status != 429:  # one comes free every 50 ms: sooner or later, as fast as the machine is
+            answers.append(describe(on_the_web, bearer("bad"), here))
+        *before, refused = answers
+        assert {answer.json["code"] for answer in before} == {"token_malformed"}
+        assert len(before) >= 20
+        assert_problem(refused, 429, "rate_limited")
+        assert refused.header("retry-after") == "1"
+        assert refused.header("www-authenticate") is None
         assert describe(on_the_web, good, here).status == 200
         assert_problem(describe(on_the_web, here), 401, "token_missing")
         assert_problem(describe(on_the_web, bearer("bad"), elsewhere), 401, "token_malformed")
-        # A /64 is one address: its bucket is not full, though it gets one back every 50 ms.
-        others = [describe(on_the_web, bearer("bad"), neighbour).status for _ in range(40)]
-        assert 429 in others
+        # A /64 is one address: one with a bucket of its own would be refused at the 21st try at the earliest.
+        while describe(on_the_web, bearer("bad"), here).status != 429:
+            pass
+        tries = itertools.count()
+        while describe(on_the_web, bearer("bad"), neighbour).status != 429:
+            assert next(tries) < 19
 
 
 class TestOrder:

@@ -12,7 +12,7 @@ import websockets
 from websockets.asyncio.client import connect
 
 from tests.here import HereServer, serving, until
-from tests.serving import CommandRefused
+from tests.serving import PATIENCE_S, CommandRefused
 from tests.socketio import Refused, SocketIoClient, Transport, socketio
 
 pytestmark = pytest.mark.anyio
@@ -131,7 +131,7 @@ async def test_a_bad_token_in_auth_is_a_connect_error_and_the_transport_ends(
     async with socketio(server.url, None, transport, joins=False) as client:
         said = await refused_at_connect(client, make(server))
         assert said == {"message": code, "data": {"code": code, "status": 413 if code == "too_large" else 401}}
-        await asyncio.wait_for(client._reading, 5)
+        await asyncio.wait_for(client._reading, PATIENCE_S)
     await until(lambda: not server.server.front.engine.sessions)
 
 
@@ -244,7 +244,7 @@ async def test_who_does_not_connect_in_time_is_gone(tmp_path: Path, transport: A
         for headers in ({}, {"Authorization": f"Bearer {token}"}):
             async with socketio(server.url, None, transport, headers=headers, joins=False) as client:
                 server.move(5.1)
-                await asyncio.wait_for(client._reading, 5)
+                await asyncio.wait_for(client._reading, PATIENCE_S)
         await until(lambda: not server.server.front.engine.sessions)
 
 
@@ -330,12 +330,11 @@ async def test_a_body_over_the_limit_is_refused(tmp_path: Path) -> None:
 
 async def test_bad_tokens_from_one_address_are_told_to_wait(tmp_path: Path, transport: Any) -> None:
     async with serving(tmp_path / "data", limits__bad_tokens_per_s=1) as server:
-        seen = []
-        for _ in range(3):
+        seen: list[str] = []
+        while "rate_limited" not in seen:  # one comes free every second
             async with socketio(server.url, None, transport, joins=False) as client:
                 seen.append((await refused_at_connect(client, "x"))["message"])
         assert seen[0] == "token_malformed"
-        assert "rate_limited" in seen
 
 
 # --- How it ends ------------------------------------------------------------------------------------------------------
@@ -347,6 +346,8 @@ async def test_a_drain_says_so_and_ends_the_transport_without_a_disconnect(tmp_p
         client = SocketIoClient()
         await client.open(server.url, transport, {})
         await client.join(server.token("ada"))
+        sessions = server.server.front.engine.sessions
+        await until(lambda: all(one._backlog.is_awaited for one in sessions.values() if one.is_polled))
         server.server.stop()
         assert await client.closed() == (1012, "restarting")
         assert client.news[-1]["params"] == {"code": 1012, "reason": "restarting", "reconnect": True}
@@ -357,7 +358,7 @@ async def test_a_drain_says_so_and_ends_the_transport_without_a_disconnect(tmp_p
 async def test_a_clients_disconnect_ends_its_connection(server: HereServer, transport: Any) -> None:
     async with socketio(server.url, server.token("ada"), transport) as ada:
         await ada.send("41")
-        await asyncio.wait_for(ada._reading, 5)
+        await asyncio.wait_for(ada._reading, PATIENCE_S)
     await until(lambda: not list(server.server.parts.connections))
 
 
@@ -391,7 +392,7 @@ async def closed_by(server: HereServer, packets: list[str | bytes], *, joins: bo
         assert client.socket is not None
         for packet in packets:
             await client.socket.send(packet)
-        await asyncio.wait_for(client._reading, 5)
+        await asyncio.wait_for(client._reading, PATIENCE_S)
         return client
 
 
@@ -457,7 +458,7 @@ async def test_broken_packets_over_http_are_answered_and_end_the_session(server:
         async with socketio(server.url, server.token("ada"), "polling") as ada:
             assert ada.http is not None
             assert (await ada.http.post(ada._url, content=body)).status_code == status
-            await asyncio.wait_for(ada._reading, 5)
+            await asyncio.wait_for(ada._reading, PATIENCE_S)
             assert (await ada.http.get(ada._url)).status_code == 400
     async with socketio(server.url, server.token("ada")) as ada:
         assert (await ada.call("session.describe"))["subject"] == "ada"
@@ -483,7 +484,7 @@ async def test_an_attachment_is_invalid_params_and_the_connection_lives(server: 
         answer = ada._answers[999] = asyncio.get_running_loop().create_future()
         await ada.socket.send('451-999["message.send",{"room":"den","text":{"_placeholder":true,"num":0}}]')
         await ada.socket.send(b"\0" * 1000)
-        said = await asyncio.wait_for(answer, 5)
+        said = await asyncio.wait_for(answer, PATIENCE_S)
         assert (said["error"]["code"], said["error"]["data"]["field"]) == ("invalid_params", "text")
         assert (await ada.call("session.describe"))["subject"] == "ada"
 

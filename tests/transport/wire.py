@@ -24,13 +24,13 @@ KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 §1.3
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 MASK = b"\x37\xfa\x21\x3d"
 TEXT, BINARY, CLOSE, PING, PONG = 0x81, 0x82, 0x88, 0x89, 0x8A
-TIMEOUT_S = 5.0
+TIMEOUT_S = 15.0
 
 Respond = Callable[[Accept | Refuse], bool]
 Frame = tuple[int, bytes]
 
 
-def run(scene: Coroutine[Any, Any, None], timeout_s: float = 20.0) -> None:
+def run(scene: Coroutine[Any, Any, None], timeout_s: float = 60.0) -> None:
     """Runs a scene on a loop of its own; one that hangs fails."""
     uvloop.run(asyncio.wait_for(scene, timeout_s))
 

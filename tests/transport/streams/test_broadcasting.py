@@ -170,9 +170,9 @@ class TestWhatIsSent:
         async with sent_both_ways(server) as (_, ada, again):
             async with listen(server, "show") as listener:
                 await listener.pages(HEADER_PAGES + 1)
-            server.move(9.5)
+            server.move(5)
             assert server.server.parts.streams.broadcasters == 2
-            server.move(1)
+            server.move(6)
             assert await ada.refusal() == (408, "stalled")
             assert await again.closed() == (4408, "stalled")
         async with put(server, "show", server.token("root", roles=("admin",))) as other:

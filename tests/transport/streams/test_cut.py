@@ -40,7 +40,7 @@ class TestCut:
                 closing = await again.message(lambda one: one.get("method") == "session.closing")
                 assert closing["params"] == {"code": 4403, "reason": "stopped", "reconnect": False}
                 await listener.to_the_end()
-                assert asyncio.get_running_loop().time() - began < 2.5, "at once, on the busiest machine"
+                assert asyncio.get_running_loop().time() - began < 8, "at once, also on a busy machine"
             async with put(server, "show", token) as ada:  # it is free again
                 await ada.send(HEAD)
                 await on_air(server, "show")

@@ -7,6 +7,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.here import HereServer, serving
+from tests.serving import PATIENCE_S
 from tests.streams import get, listen, put, request
 from tests.transport.streams.scene import (
     HEAD,
@@ -70,7 +71,7 @@ class TestHttp:
     async def test_expect_100_continue_is_answered_once_it_may_send(self, server: HereServer) -> None:
         token = await made(server, "show")
         async with put(server, "show", token, "Expect: 100-continue") as ada:
-            line = await asyncio.wait_for(ada.reader.readline(), 5)
+            line = await asyncio.wait_for(ada.reader.readline(), PATIENCE_S)
             assert line == b"HTTP/1.1 100 Continue\r\n"
             await ada.reader.readline()
             async with put(server, "show", token, "Expect: 100-continue") as second:
