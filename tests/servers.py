@@ -7,6 +7,7 @@ import ctypes
 import itertools
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -14,6 +15,8 @@ import subprocess
 import tempfile
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit, urlunsplit
@@ -33,11 +36,25 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGQUIT)
 
 
+def _own_ports() -> Iterator[int]:
+    """Ports below those that the kernel gives away by itself; each of several workers has its own."""
+    numbers = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    worker, workers = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+    ports = list(range(10_000 + int(worker.removeprefix("gw")), int(numbers[0]), int(workers)))
+    random.shuffle(ports)  # others of this machine may run these tests too
+    yield from itertools.cycle(ports or [0])
+
+
+_PORTS = _own_ports()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One to listen on later, and again after a stop: no listener on port 0 and no connection takes it meanwhile."""
+    for port in _PORTS:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise AssertionError
 
 
 def _binaries() -> Path:
@@ -131,7 +148,8 @@ class PostgresServer:
         pid = self.process.pid
         os.kill(pid, what)  # first: it makes the others
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            os.kill(int(child), what)
+            with suppress(ProcessLookupError):  # whose client went meanwhile
+                os.kill(int(child), what)
 
     def remove(self) -> None:
         self.stop(signal.SIGQUIT)

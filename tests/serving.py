@@ -27,6 +27,7 @@ from parley.store.keyring import Keyring
 from parley.tokens import Issuer
 from tests.lengths import LONG
 from tests.nursery import NURSERY, Command, die_with_parent
+from tests.servers import free_port
 
 __all__ = ["die_with_parent"]
 
@@ -35,15 +36,18 @@ PATIENCE_S = 15.0
 
 
 class ServerProcess:
-    """`parley serve` on a free port, with its data in `data`; keyword arguments become `PARLEY_…` settings."""
+    """`parley serve` with its data in `data`; keyword arguments become `PARLEY_…` settings.
+
+    Without a `port` it has one that is still free when it is started again; 0 leaves the choice to the server.
+    """
 
     #: Forked, which takes a tenth of the time; the long form starts it as its users do.
     is_forked = not LONG
 
-    def __init__(self, data: Path, *args: str, port: int = 0, **settings: Any) -> None:
+    def __init__(self, data: Path, *args: str, port: int | None = None, **settings: Any) -> None:
         self.data = data
         self.args = args
-        self.port = port
+        self.port = free_port() if port is None else port
         self.settings = {f"PARLEY_{name.upper()}": str(value) for name, value in settings.items()}
         self.log_path = data.parent / f"{data.name}.log"
         self.process: subprocess.Popen[str] | Command | None = None
@@ -178,7 +182,21 @@ class NativeClient:
                 answer.cancel()
 
     async def call(self, method: str, **params: Any) -> Any:
-        """The result. Raises: CommandRefused."""
+        """The result. Raises: CommandRefused.
+
+        A node that has had no turn for a second begins no subscription until it knows what was revoked: it is asked
+        again, as any client would.
+        """
+        async with asyncio.timeout(2 * PATIENCE_S):
+            while True:
+                try:
+                    return await self._called(method, **params)
+                except CommandRefused as refused:
+                    if (method, refused.code) != ("room.subscribe", "unavailable"):
+                        raise
+                await asyncio.sleep(0.05)
+
+    async def _called(self, method: str, **params: Any) -> Any:
         number = next(self._ids)
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         await self.socket.send(json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}))
@@ -215,6 +233,7 @@ class NativeClient:
     async def closed(self) -> tuple[int | None, str | None]:
         """Code and reason, once the server has closed."""
         await asyncio.wait_for(self.socket.wait_closed(), PATIENCE_S)
+        await self._reading  # what was said before it is among the news
         return self.socket.close_code, self.socket.close_reason
 
 

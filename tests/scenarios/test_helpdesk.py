@@ -1,6 +1,5 @@
 """The helpdesk, told once and through every door: a guest by one, an agent by another (CONTRACT sections 1 and 3)."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from parley.service import watch
 from parley.service.passwords import hash_password
 from tests.here import DOORS, Door, HereServer, serving, until
 from tests.serving import CommandRefused, NativeClient
+from tests.streams import unfenced
 
 pytestmark = pytest.mark.anyio
 
@@ -29,10 +29,11 @@ PAIRS: list[tuple[Door, Door]] = [
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[HereServer]:
     limits = {"limits__conversations_per_min": 0, "limits__guest_messages_per_s": 0, "limits__ping_interval": 0}
-    async with serving(tmp_path / "data", helpdesk__return_after=20, **limits) as server:
-        for name, role in (("ava", "agent"), ("bo", "agent"), ("root", "admin")):
-            server.store.execute(accounts.Create(name, hash_password(name), [role]))  # type: ignore[list-item]
-        yield server
+    with unfenced():  # signals are to be heard, however busy the machine is
+        async with serving(tmp_path / "data", helpdesk__return_after=20, **limits) as server:
+            for name, role in (("ava", "agent"), ("bo", "agent"), ("root", "admin")):
+                server.store.execute(accounts.Create(name, hash_password(name), [role]))  # type: ignore[list-item]
+            yield server
 
 
 class Guest:
@@ -115,7 +116,8 @@ async def test_the_whole_story(server: HereServer, guest_door: Door, agent_door:
             await ava.call("message.send", room=room, text="which one?")
             await ava.call("message.send", room=f"{room}.notes", text="regular customer")
             await guest.call("message.send", room=room, text="number 7", client_id="a")
-            await ava.until(lambda one: "number 7" in str(one))
+            for client in (ava, guest):
+                await client.until(lambda one: "number 7" in str(one))
             last = guest.events(room)[-1]["seq"]
 
         # The line is lost; what was said meanwhile is there afterwards, once.
@@ -238,8 +240,8 @@ async def test_an_agent_who_is_gone_gives_back_and_one_who_is_connected_does_not
 
         for _ in range(8):
             server.move(6)
-            await bo.call("session.describe")  # what was due has been written by the time this is answered
-            await asyncio.sleep(0.05)
+            # A write: what was due has been written by the time this is answered.
+            assert await refused(bo.call("room.leave", room="there.is.no.such.room")) == "not_found"
         await until(back)
         shown = await bo.call("conversation.get", conversation=kept.conversation)
         assert shown["conversation"]["assignee_name"] == "bo"
@@ -313,15 +315,22 @@ async def test_an_agent_who_is_an_admin_too_reads_on_as_an_admin_and_is_shown_no
 
 @pytest.mark.parametrize("door", DOORS)
 async def test_a_guest_who_writes_too_much_waits_and_disturbs_nobody(tmp_path: Path, door: Door) -> None:
-    """With the limits as they are by default: 5 messages at once and 60 changes of the case, then 2 a second."""
+    """With the limits as they are by default: 5 messages at once and 60 changes of the case, then 2 a second.
+
+    However slow the machine is: some have come free again by the time that the last one is sent.
+    """
     async with serving(tmp_path / "data", limits__ping_interval=0) as server:
         loud, other = await begins(server), await begins(server)
         async with by(server, door, loud.access) as guest, by(server, "native", other.access) as neighbour:
             say = {"room": loud.conversation, "text": "hey"}
-            for _ in range(5):
-                await guest.call("message.send", **say)
+
+            async def send(times: int) -> None:
+                for _ in range(times):
+                    await guest.call("message.send", **say)
+
+            await send(5)
             with pytest.raises(CommandRefused) as refusal:
-                await guest.call("message.send", **say)
+                await send(50)
             assert refusal.value.code == "rate_limited"
             assert 0 < refusal.value.data["retry_after"] <= 0.5
 
@@ -330,7 +339,7 @@ async def test_a_guest_who_writes_too_much_waits_and_disturbs_nobody(tmp_path: P
                     await guest.call("conversation.update", conversation=loud.conversation, name=f"Vi {number}")
 
             await rename(range(60))
-            assert await refused(rename(range(60, 90))) == "rate_limited"  # some more have come free meanwhile
+            assert await refused(rename(range(60, 1000))) == "rate_limited"
             await neighbour.call("message.send", room=other.conversation, text="hello")
             server.move(1)
             await guest.call("message.send", **say)

@@ -21,7 +21,7 @@ from parley.store import keyring
 from tests.here import HereServer, serving, until
 from tests.servers import Databases, ValkeyServer
 from tests.serving import CommandRefused, NativeClient
-from tests.streams import audio, get, payloads, put
+from tests.streams import audio, get, payloads, put, unfenced
 
 pytestmark = pytest.mark.anyio
 
@@ -32,6 +32,7 @@ async def several(
 ) -> AsyncIterator[list[HereServer]]:
     """Nodes that know each other; their keys are one directory."""
     async with AsyncExitStack() as stack:
+        stack.enter_context(unfenced())  # signals and pages are to be heard, however busy the machine is
         nodes = [
             await stack.enter_async_context(serving(data, database_url=database_url, bus_url=bus_url, **settings))
             for _ in range(count)
@@ -116,7 +117,7 @@ async def test_typing_and_receipts_are_seen_on_other_nodes(nodes: list[HereServe
         await ada.call("room.subscribe", room="attic")
         await ben.call("room.join", room="attic")
         await ben.call("room.subscribe", room="attic")
-        await until(lambda: two.server.parts.bus.hears("room:attic"))  # type: ignore[union-attr]
+        await until(lambda: all(node.server.parts.bus.hears("room:attic") for node in (one, two)))  # type: ignore[union-attr]
         await ada.call("typing.set", room="attic", active=True)
         typing = await ben.until(lambda one: one.get("params", {}).get("type") == "typing.changed")
         assert [person["subject"] for person in typing["params"]["data"]["started"]] == ["ada"]
@@ -197,7 +198,7 @@ async def test_a_session_over_polls_is_served_by_every_node_and_goes_over_to_a_w
     nodes: list[HereServer],
 ) -> None:
     one, two, three = nodes
-    await until(lambda: len(one.server.parts.nodes.living) == len(two.server.parts.nodes.living) == 2)
+    await until(lambda: all(len(node.server.parts.nodes.living) == 2 for node in nodes))
     async with httpx2.AsyncClient() as http:
         opened = await http.get(f"{one.url}/socket.io/?EIO=4&transport=polling")
     sid = json.loads(opened.text[1:])["sid"]
@@ -254,7 +255,10 @@ async def test_a_subject_has_its_rate_and_its_connections_once_on_all_nodes(
             sent = await sent_until_refused((one, first), (two, second))
             assert sent <= 5, "on two nodes apart it would be eight"
             async with two.native(two.token("ada")) as third:
-                assert (await second.closed())[0] == 4409 or (await first.closed())[0] == 4409
+                # Whichever asked last is kept: that depends on how many could be sent.
+                closing = [asyncio.ensure_future(client.closed()) for client in (first, second)]
+                (closed,), _ = await asyncio.wait(closing, return_when=asyncio.FIRST_COMPLETED)
+                assert closed.result()[0] == 4409
                 await third.call("room.list")
 
 
@@ -357,7 +361,7 @@ async def test_a_node_that_has_not_seen_the_new_key_yet_takes_what_another_signe
 
 async def test_a_sessions_connections_are_counted_on_all_nodes(nodes: list[HereServer]) -> None:
     one, two, three = nodes
-    await until(lambda: len(one.server.parts.nodes.living) >= 2)
+    await until(lambda: len(one.server.parts.nodes.living) == 2)
     one.store.execute(accounts.Create("lin", hash_password("lin"), ["member"]))
     async with httpx2.AsyncClient() as http:
         signed_in = await http.post(one.url + "/auth/login", json={"username": "lin", "password": "lin"})

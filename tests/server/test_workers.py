@@ -18,7 +18,7 @@ import pytest
 from parley.store import keyring
 from tests.here import until
 from tests.servers import ValkeyServer
-from tests.serving import ROOT, NativeClient, ServerProcess, native
+from tests.serving import PATIENCE_S, ROOT, NativeClient, ServerProcess, native
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +38,8 @@ class Workers(ServerProcess):
 
 @pytest.fixture
 async def server(tmp_path: Path, postgres_url: str, valkey: ValkeyServer) -> AsyncIterator[Workers]:
-    with Workers(tmp_path / "data", "--workers", "2", database_url=postgres_url, bus_url=valkey.url) as server:
+    urls = {"database_url": postgres_url, "bus_url": valkey.url}
+    with Workers(tmp_path / "data", "--workers", "2", port=0, **urls) as server:
         yield server
 
 
@@ -89,13 +90,13 @@ async def test_all_serve_one_that_dies_is_replaced_and_sigterm_drains_all_of_the
         await dead.call("message.send", room="lobby", text="from over there")
         await client.event("message.created")
 
-        async with asyncio.timeout(5):  # whichever is asked, once they know each other
+        async with asyncio.timeout(PATIENCE_S):  # whichever is asked, once they know each other
             while "parley_nodes 2.0" not in (page := await asyncio.to_thread(scraped, server)):
                 pass
         assert f'parley_connections{{dialect="native"}} {len(opened)}.0' in page
 
         os.kill(dying, signal.SIGKILL)
-        await asyncio.wait_for(dead.socket.wait_closed(), 5)
+        await dead.closed()
         await client.call("room.create", room="attic")
         await until(lambda: len(server.pids - {dying}) == 2)
         assert living in server.pids

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from parley.transport.graphql_socket import Payloads, Sockets
 from tests.graphql_client import PROTOCOL, GraphqlClient, graphql
 from tests.here import HereServer, serving, until
 from tests.serving import PATIENCE_S
+from tests.streams import unfenced
 
 pytestmark = pytest.mark.anyio
 
@@ -30,9 +31,21 @@ NEVER = 'mutation { leaveRoom(room: "there.is.no.such.room") { room } }'
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[HereServer]:
+async def fenced(tmp_path: Path) -> AsyncIterator[HereServer]:
     async with serving(tmp_path / "data", limits__messages_per_s=0, limits__ping_interval=0) as server:
         yield server
+
+
+@pytest.fixture
+def no_fence() -> Iterator[None]:
+    """Signals are to be heard, and events to be told once to all, however busy the machine is."""
+    with unfenced():
+        yield
+
+
+@pytest.fixture
+async def server(no_fence: None, fenced: HereServer) -> HereServer:
+    return fenced
 
 
 async def closed(socket: Any) -> tuple[int | None, str | None]:
@@ -133,12 +146,13 @@ class TestSigningIn:
 
     async def test_too_many_bad_ones_are_told_to_come_back_later(self, tmp_path: Path) -> None:
         async with serving(tmp_path / "data", limits__bad_tokens_per_s=2) as server:
-            ends = []
-            for _ in range(3):
+            ends: list[Any] = []
+            while (1013, "rate_limited") not in ends:  # two come free every second
                 async with opened(server) as socket:
                     await socket.send(json.dumps({"type": "connection_init", "payload": {"token": "x"}}))
                     ends.append(await closed(socket))
-            assert ends == [(4401, "token_malformed")] * 2 + [(1013, "rate_limited")]
+            assert ends[:2] == [(4401, "token_malformed")] * 2
+            assert set(ends[2:-1]) <= {(4401, "token_malformed")}
 
     @pytest.mark.parametrize("knows", [True, False])
     async def test_who_says_nothing_for_five_seconds_is_closed(self, server: HereServer, knows: bool) -> None:
@@ -363,8 +377,9 @@ class TestATokensLife:
 
 class TestTheFence:
     async def test_what_is_begun_while_nothing_may_be_handed_out_begins_when_it_may(
-        self, server: HereServer, monkeypatch: pytest.MonkeyPatch
+        self, fenced: HereServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        server = fenced
         await room(server, messages=1)
         async with graphql(server.url, server.token("ada")) as ada:
             await ada.operation("{ session { subject } }")
