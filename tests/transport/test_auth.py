@@ -240,9 +240,13 @@ class TestRevoke:
         assert_problem(
             ask(at_home, "POST", "/auth/revoke", [bearer(ada), FORM], b""), 422, "invalid_params", field="token"
         )
-        assert_problem(
-            ask(at_home, "POST", "/auth/revoke", [bearer(ada), FORM], b"token=a&x=b"), 422, "invalid_params", field="x"
-        )
+        answer = ask(at_home, "POST", "/auth/revoke", [bearer(ada), FORM], b"token=a&token=b")
+        assert_problem(answer, 422, "invalid_params", field="token")
+
+    def test_what_else_a_client_of_oauth_says_is_ignored(self, at_home: ServerProcess) -> None:
+        ada = Person(at_home, "ada")
+        assert revoke(at_home, ada.access, ada.refresh, client_id="shop", client_secret="s").status == 200
+        assert_problem(ada.used(), 401, "invalid_grant")
 
 
 class TestTickets:

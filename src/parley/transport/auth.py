@@ -66,8 +66,8 @@ class Auth:
         principal = await self._principal(request)
         bodies.require_media_type(request, (bodies.FORM,))
         members = bodies.form(await bodies.read(request, self._request_bytes_max))
-        members.pop("token_type_hint", None)  # RFC 7009 §2.1: ours say by themselves what they are
-        (token,) = bodies.texts(members, ("token",))
+        # RFC 7009 §2.1, RFC 6749 §3.2: what else OAuth's clients send, a hint or their own id, is ignored.
+        (token,) = bodies.texts({name: members[name] for name in ("token",) if name in members}, ("token",))
         await self._sessions.revoke(token, principal)
         return Response(status_code=200, headers=_NO_STORE)
 
