@@ -265,7 +265,7 @@ def _native(value: Any, kind: Any) -> Any:
             continue
         if named.name == "Event" and name in ("epoch", "message"):
             continue
-        if inner is None and name in ("preview", "attended", "count"):
+        if inner is None and name in ("preview", "attended", "count", "mayPublish"):
             continue
         made[named.fields[name].extensions.get(MEMBER, name)] = _native(inner, named.fields[name].type)
     return made

@@ -57,6 +57,21 @@ class TestCommands:
         assert stage.do(root, Delete("show")) == {}
         assert stage.refused(ada, Get("show")) == "not_found"
 
+    def test_whoever_asks_for_one_learns_whether_they_may_broadcast(
+        self, stage: Stage, ada: Principal, ben: Principal, root: Principal
+    ) -> None:
+        show(stage, ada)
+
+        def may_publish(who: Principal) -> bool:
+            answer: bool = stage.do(who, Get("show"))["stream"]["may_publish"]
+            return answer
+
+        assert [may_publish(who) for who in (ada, ben, root)] == [True, False, True]
+        stage.do(ada, SetPublishers("show", ["ben"]))
+        assert may_publish(ben)
+        assert not may_publish(narrowed(ada, {"stream:show": ["listen"]}))
+        assert "may_publish" not in stage.do(ada, List())["streams"][0]
+
     def test_to_a_guest_there_is_none(self, stage: Stage, ada: Principal) -> None:
         show(stage, ada)
         visitor = guest("c-1")

@@ -178,10 +178,11 @@ class Broadcaster(Player):
         self.go_live = page.get_by_role("button", name="Go live")
         self.end = page.get_by_role("button", name="End broadcast")
 
-    async def visit(self, stream: str, name: str = "ada") -> None:
+    async def visit(self, stream: str, name: str = "ada", may: bool = True) -> None:
+        """As somebody who may broadcast, or may not."""
         await self.page.goto(f"{self.url}/broadcast/{stream}")
         await self.sign_in(name)
-        await expect(self.go_live).to_be_visible()
+        await expect(self.go_live if may else self.card).to_be_visible()
 
     async def choose_microphone(self) -> None:
         await self.page.get_by_role("radio", name="Microphone").check()

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from playwright.async_api import Browser, Page, WebSocketRoute, async_playwright, expect
 
 from tests.npm import need
-from tests.serving import ServerProcess
+from tests.serving import ServerProcess, native
 from tests.web.conftest import QUIET
 from tests.web.line import line
 from tests.web.studio import EARS, Broadcaster, Listener, Player, write_tone
@@ -29,6 +30,15 @@ SOUND_WITHIN_S = 1.0
 SILENT_UNTIL_PRESSED = """
   AudioContext.prototype.resume = () => new Promise(() => {});
   Object.defineProperty(AudioContext.prototype, "state", { get: () => "suspended" });
+"""
+
+#: The line is lost just while the module of the audio thread is loaded.
+FIRST_MODULE_IS_LOST = """
+  const addModule = AudioWorklet.prototype.addModule;
+  AudioWorklet.prototype.addModule = function () {
+    AudioWorklet.prototype.addModule = addModule;
+    return Promise.reject(new DOMException("lost", "AbortError"));
+  };
 """
 
 Open = Callable[..., Awaitable[Any]]
@@ -56,7 +66,7 @@ async def opened(studio: Browser, server: ServerProcess) -> AsyncIterator[Open]:
         async def open_one(
             kind: type[Player], stream: str = "radio", url: str = "", script: str = "", **options: Any
         ) -> Player:
-            visit = {key: options.pop(key) for key in ("name",) if key in options}
+            visit = {key: options.pop(key) for key in ("name", "may") if key in options}
             on_page = options.pop("on_page", None)
             page = await open_page(url or server.url, **options)
             await page.add_init_script(EARS + script)
@@ -169,11 +179,7 @@ async def test_a_broadcast_outlives_its_token_and_everybodys_line(opened: Open, 
 
 async def test_whoever_is_refused_or_stopped_is_told_why(opened: Open, server: ServerProcess) -> None:
     make_stream(server, "taken")
-    first, second, ben = await asyncio.gather(
-        opened(Broadcaster, "taken"),
-        opened(Broadcaster, "taken", name="admin"),
-        opened(Broadcaster, "taken", name="ben"),
-    )
+    first, second = await asyncio.gather(opened(Broadcaster, "taken"), opened(Broadcaster, "taken", name="admin"))
     await first.go()
     await second.choose_microphone()
     await second.go_live.click()
@@ -192,10 +198,100 @@ async def test_whoever_is_refused_or_stopped_is_told_why(opened: Open, server: S
     await second.go_live.click()
     await second.shows("On air")
     await expect(second.page.get_by_role("alert")).to_be_empty()
-    await ben.choose_microphone()
-    await ben.go_live.click()
-    await expect(ben.page.get_by_role("alert")).to_contain_text("You may not broadcast here")
-    await second.shows("On air")
+
+
+async def test_who_may_not_broadcast_is_told_what_is_missing_and_gets_the_form_once_they_may(
+    opened: Open, server: ServerProcess
+) -> None:
+    make_stream(server, "theirs")
+
+    async def with_clock(page: Page) -> None:
+        await page.clock.install()
+
+    ben: Broadcaster = await opened(Broadcaster, "theirs", name="ben", may=False, on_page=with_clock)
+    verdict = ben.page.locator(".verdict")
+    await expect(verdict).to_have_text("You may not broadcast here.")
+    await expect(ben.said).to_contain_text(
+        "You are signed in as Ben: not this stream’s owner, not one of its publishers"
+    )
+    await expect(ben.page.get_by_role("radio")).to_have_count(0)
+    async with native(server, server.login("ada")) as ada:
+        await ada.call("stream.set_publishers", stream="theirs", subjects=["ben"])
+        # The page looks every 5 s.
+        await ben.page.clock.fast_forward(5_000)
+        await ben.go()
+        await ada.call("stream.set_publishers", stream="theirs", subjects=[])
+    await expect(verdict).to_have_text("You may not broadcast here.")
+    await expect(ben.go_live).to_have_count(0)
+    # Of a stream that is not there is said that it is not.
+    await ben.page.goto(f"{server.url}/broadcast/nowhere")
+    await expect(verdict).to_contain_text("There is no stream of this name")
+    await ben.page.get_by_role("button", name="Sign in as somebody else").click()
+    await expect(ben.page.get_by_label("Password")).to_be_visible()
+
+
+async def test_a_sign_in_before_the_token_runs_out_puts_the_new_one_on_the_air(
+    opened: Open, server: ServerProcess
+) -> None:
+    make_stream(server, "renewed")
+    lines: list[WebSocketRoute] = []
+    answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def between(page: Page) -> None:
+        def join(socket: WebSocketRoute) -> None:
+            lines.append(socket)
+            line = socket.connect_to_server()
+            asked: set[int] = set()
+
+            def from_page(message: str | bytes) -> None:
+                if isinstance(message, str) and json.loads(message)["method"] == "session.refresh":
+                    asked.add(json.loads(message)["id"])
+                line.send(message)
+
+            def from_server(message: str | bytes) -> None:
+                if isinstance(message, str) and json.loads(message).get("id") in asked:
+                    answers.put_nowait(json.loads(message))
+                socket.send(message)
+
+            socket.on_message(from_page)
+            line.on_message(from_server)
+
+        await page.route_web_socket(re.compile("/publish$"), join)
+
+    ada: Broadcaster = await opened(Broadcaster, "renewed", on_page=between)
+    await ada.go()
+    # Nothing is left to renew with: a person must come.
+    await ada.page.evaluate("localStorage.clear()")
+    lines[0].send(json.dumps({"jsonrpc": "2.0", "method": "session.expiring", "params": {"expires_at": "2099"}}))
+    await expect(ada.said).to_contain_text("about to run out")
+    await ada.page.get_by_role("button", name="Sign in").click()
+    dialog = ada.page.get_by_role("dialog")
+    await dialog.get_by_label("Name").fill("ada")
+    await dialog.get_by_label("Password").fill("ada")
+    await dialog.get_by_role("button", name="Sign in").click()
+    assert "result" in await asyncio.wait_for(answers.get(), 15)
+    await expect(dialog).to_have_count(0)
+    await expect(ada.said).not_to_contain_text("run out")
+    await ada.shows("On air")
+    assert len(lines) == 1
+
+
+async def test_sound_that_cannot_be_opened_is_said_and_tried_again(opened: Open, server: ServerProcess) -> None:
+    make_stream(server, "unopened")
+    ada: Broadcaster = await opened(Broadcaster, "unopened", script=FIRST_MODULE_IS_LOST)
+    microphone = ada.page.get_by_role("radio", name="Microphone")
+    await microphone.click()
+    await expect(ada.page.get_by_role("alert")).to_contain_text("The sound could not be opened")
+    await expect(microphone).not_to_be_checked()
+    await ada.go_live.click()
+    await expect(ada.page.get_by_role("alert")).to_contain_text("Choose first")
+    await ada.go()
+    listener: Listener = await opened(Listener, "unopened", script=FIRST_MODULE_IS_LOST)
+    await listener.shows("On air")
+    await listener.play.click()
+    await expect(listener.said).to_contain_text("The sound could not be opened. Press play to try again.")
+    await listener.play.click()
+    await listener.shows("Live")
 
 
 async def test_every_end_of_a_broadcast_is_told_in_words(opened: Open) -> None:
@@ -235,9 +331,18 @@ async def test_every_end_of_a_broadcast_is_told_in_words(opened: Open) -> None:
 
 async def test_a_members_stream_asks_who_one_is_and_plays_in_every_browser(opened: Open, server: ServerProcess) -> None:
     make_stream(server, "crew", "members")
+    lines: list[WebSocketRoute] = []
+
+    async def between(page: Page) -> None:
+        def join(socket: WebSocketRoute) -> None:
+            lines.append(socket)
+            socket.connect_to_server()
+
+        await page.route_web_socket(re.compile("/listen$"), join)
+
     ada, ben, plain = await asyncio.gather(
         opened(Broadcaster, "crew"),
-        opened(Listener, "crew"),
+        opened(Listener, "crew", on_page=between),
         opened(Listener, "crew", script="delete window.AudioDecoder;"),
     )
     await ada.go()
@@ -251,6 +356,11 @@ async def test_a_members_stream_asks_who_one_is_and_plays_in_every_browser(opene
     await plain.press_play()
     await plain.shows("Live")
     assert await plain.page.evaluate("heard.length") == 0
+    # The token runs out, and there is nothing to renew it with: what was heard goes on after the sign-in, by itself.
+    await ben.page.evaluate("localStorage.clear()")
+    await lines[-1].close(code=4401, reason="token_expired")
+    await ben.sign_in("ben")
+    await ben.shows("Live")
     await ada.end.click()
     for one in (ben, plain):
         await expect(one.said).to_contain_text("Waiting.")

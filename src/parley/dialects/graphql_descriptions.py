@@ -148,6 +148,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "Stream.startedAt": "Since when, RFC 3339 in UTC.",
     "Stream.listeners": "How many listen now.",
     "Stream.broadcaster": "Who broadcasts.",
+    "Stream.mayPublish": "Whether whoever asks may broadcast; told to whoever asks for one stream.",
     "streams": "The streams of this page.",
     "stream": "The stream.",
     "Event.type": "`message.created`, `member.joined`, `room.updated`, … as on every dialect.",

@@ -6,7 +6,7 @@ Who sends is `leases.py`'s. The audio itself never comes here: `delivery/broadca
 from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from parley.domain import accounts, audit, log
 from parley.domain.cursors import from_cursor, page
@@ -60,7 +60,10 @@ class Stream(Row):
 
 
 class StreamView(Struct):
-    """`listeners` is filled in by the node that answers: who is connected is nothing that is stored."""
+    """`listeners` is filled in by the node that answers: who is connected is nothing that is stored.
+
+    Told to whoever asks for one stream: `may_publish`, whether they may broadcast on it.
+    """
 
     id: str
     title: str | None
@@ -70,6 +73,7 @@ class StreamView(Struct):
     started_at: str | None
     listeners: int
     broadcaster: Person | None
+    may_publish: bool | UnsetType = UNSET
 
 
 class Naming(Params):
@@ -136,7 +140,7 @@ def require(tx: Transaction, stream_id: str, who: Acting, action: str) -> Stream
         raise Refusal("not_found")
     if principal.grants is not None and not principal.grants.allows(action, f"stream:{stream_id}"):
         raise Refusal("forbidden", "This token does not grant that.")
-    if action == "publish" and not (_governs(stream, who) or who.subject in _publishers(stream)):
+    if action == "publish" and not _publishes(stream, who):
         raise Refusal("forbidden", "Only the stream's owner, its publishers and admins broadcast on it.")
     return stream
 
@@ -157,6 +161,10 @@ def _governed(tx: Transaction, stream_id: str, who: Acting) -> Stream:
 
 def _governs(stream: Stream, who: Acting) -> bool:
     return who.is_admin or who.subject == stream.owner
+
+
+def _publishes(stream: Stream, who: Acting) -> bool:
+    return _governs(stream, who) or who.subject in _publishers(stream)
 
 
 def _publishers(stream: Stream) -> list[str]:
@@ -209,7 +217,11 @@ def list_streams(tx: Transaction, p: List, who: Acting) -> Decision:
 
 
 def get(tx: Transaction, p: Get, who: Acting) -> Decision:
-    return Decision({"stream": view(_existing(tx, p.stream), who.now_ms)})
+    stream = _existing(tx, p.stream)
+    shown = view(stream, who.now_ms)
+    grants = who.principal.grants
+    shown.may_publish = _publishes(stream, who) and (grants is None or grants.allows("publish", f"stream:{stream.id}"))
+    return Decision({"stream": shown})
 
 
 def stop(tx: Transaction, p: Stop, who: Acting) -> Decision:

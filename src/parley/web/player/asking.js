@@ -15,6 +15,7 @@ import { connectionLost, fromHttp, fromRpc } from "../client/errors.js";
  * @property {number} [listeners]
  * @property {string|{subject: string, name?: string}} [owner]
  * @property {{subject: string, name?: string}|null} [broadcaster]
+ * @property {boolean} [may_publish] told to whoever asks for it
  */
 
 /** A kept connection may be as dead as the socket that was lost: what is not answered by then is asked anew. */

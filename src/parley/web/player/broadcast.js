@@ -56,6 +56,39 @@ const card = h(
   h("div", { class: "player-foot" }, link),
 );
 
+/** What stands there for who may not broadcast: it changes by itself once they may. */
+const refusedTitle = h("h1", null);
+const verdict = h("p", { class: "verdict", role: "status" });
+const missing = h("p", { class: "said" });
+const facts = h("p", { class: "code" });
+const other = h("button", { type: "button", class: "button", on: { click: () => void begin("Sign in as somebody who may broadcast here.") } }, "Sign in as somebody else");
+const refused = h("main", { class: "player-card refused" }, refusedTitle, verdict, missing, facts, other, h("div", { class: "player-foot" }, link.cloneNode(true)));
+/** Why there is nothing to broadcast on. @type {string|null} */
+let refusal = null;
+/** What is on the page; null while one signs in. @type {HTMLElement|null} */
+let shown = null;
+
+/** The form, or why there is none. */
+function place() {
+  if (shown === null) return;
+  const { phase, stream, me } = broadcasting;
+  const mayNot = phase === "off" && (refusal !== null || stream?.may_publish === false);
+  put(refusedTitle, stream?.title || name);
+  put(verdict, refusal ? broadcastEnded(refusal) : "You may not broadcast here.");
+  const why = `You are signed in as ${me}: not this stream’s owner, not one of its publishers, not an admin. Its owner or an admin can make you a publisher.`;
+  put(missing, refusal ? "" : why);
+  put(facts, refusal ?? `forbidden · stream.set_publishers · owner ${stream?.owner}`);
+  if (mayNot && capture.isOpen) {
+    capture.close();
+    meter.clear();
+    sources.unchoose(false);
+  }
+  const wanted = mayNot ? refused : card;
+  if (wanted === shown) return;
+  shown = wanted;
+  drawFrame(app, wanted);
+}
+
 /** The source that was chosen: the same is opened again where it is changed a little. @param {import("./capture.js").Source} source */
 async function choose(source) {
   trouble.clear();
@@ -121,6 +154,7 @@ function draw() {
     else trouble.tell(broadcastEnded(said), said);
   }
   shownSaid = said;
+  place();
 }
 
 /** @type {string|null} */
@@ -133,28 +167,33 @@ function signInAgain() {
 
 /** Whoever has no sign-in gets the form; then what the stream is. @param {string} [note] */
 async function begin(note) {
+  shown = null;
   for (;;) {
+    refusal = null;
     if (note !== undefined || !(await signIn.isKept())) await signInPage(app, signIn, note ?? "To broadcast, sign in.");
     try {
       await broadcasting.look();
       break;
     } catch (error) {
-      const refusal = /** @type {import("../client/errors.js").ParleyError} */ (error);
-      if (refusal.status === 401) {
+      const { code, status, passing } = /** @type {import("../client/errors.js").ParleyError} */ (error);
+      if (status === 401) {
         note = "Please sign in again.";
         continue;
       }
-      trouble.tell(refusal.passing ? "The server cannot be reached. Nothing is lost; reload in a moment." : broadcastEnded(refusal.code), refusal.code);
+      if (passing) trouble.tell("The server cannot be reached. Nothing is lost; reload in a moment.", code);
+      else refusal = code;
       break;
     }
   }
-  drawFrame(app, card);
+  drawFrame(app, (shown = card));
+  place();
   await sources.list();
   draw();
 }
 
 async function look() {
-  if (document.visibilityState === "visible") await broadcasting.look().catch(() => {});
+  if (document.visibilityState !== "visible") return;
+  await broadcasting.look().then(() => (refusal = null), () => {});
 }
 
 capture.heard = (/** @type {import("./capture.js").Frame} */ frame) => {

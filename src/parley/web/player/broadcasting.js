@@ -3,6 +3,7 @@
  * @module
  */
 
+import { peek } from "../client/credentials.js";
 import { Emitter } from "../client/emitter.js";
 import { describe, streamPath } from "./asking.js";
 import { CHANNELS, Encoder } from "./encoder.js";
@@ -31,6 +32,8 @@ const PULSE_MISSED_MS = 4_500;
 export class Broadcasting extends Emitter {
   /** @type {import("./asking.js").Stream|null} */
   stream = null;
+  /** As whom one is signed in. */
+  me = "";
   /** Why it ended. @type {string|null} */
   said = null;
   /** When we went on the air, as `performance.now()` tells it. @type {number|null} */
@@ -95,8 +98,9 @@ export class Broadcasting extends Emitter {
 
   /** @returns {Promise<void>} rejects with the refusal */
   async look() {
-    const stream = await describe(this.#name, await this.#signIn.access());
-    this.stream = stream;
+    const token = await this.#signIn.access();
+    this.stream = await describe(this.#name, token);
+    this.me = String(peek(token).name ?? "");
     this.emit("changed", null);
   }
 
@@ -115,6 +119,7 @@ export class Broadcasting extends Emitter {
 
   /** Somebody signed in, or the network is back. */
   resume() {
+    if (this.needsSignIn) this.#line.renew();
     this.needsSignIn = false;
     if (!this.#wants) return;
     this.#line.nudge();
@@ -191,8 +196,8 @@ export class Broadcasting extends Emitter {
     this.needsSignIn = false;
     this.#line.stop();
     if (this.stream) this.stream = { ...this.stream, live: false };
-    // Who has the place now is a part of why we do not.
-    if (why === "already_live") void this.look().catch(() => {});
+    // Who has the place now, and whether it may be ours at all, is a part of why it is not.
+    if (why === "already_live" || why === "forbidden") void this.look().catch(() => {});
     this.emit("changed", null);
   }
 

@@ -66,7 +66,11 @@ export class Capture {
       this.#release();
       this.ended();
     });
-    const ear = await this.#listen();
+    const ear = await this.#listen().catch((error) => {
+      // What cannot be heard is not recorded either.
+      if (stream === this.#stream) this.#release();
+      throw refusal(error);
+    });
     if (stream !== this.#stream) return;
     this.#source = /** @type {AudioContext} */ (this.#context).createMediaStreamSource(stream);
     this.#source.connect(ear);

@@ -89,6 +89,11 @@ export class KeptLine extends Emitter {
     void this.#dial();
   }
 
+  /** Somebody signed in: a line that is there goes on with the new token, before the old one has run out. */
+  renew() {
+    if (this.#line && this.isOpen) void this.#renew(this.#line);
+  }
+
   /** The line is dead, whatever the browser thinks. @param {string} reason */
   redial(reason) {
     this.#line?.abandon(reason);

@@ -107,7 +107,7 @@ function words() {
     case "off":
       return wants ? "Waiting. It starts by itself when somebody goes on the air." : "Nobody is on the air. Press play, and it starts by itself when somebody is.";
     case "ready":
-      return "Press play to listen.";
+      return listening.isBroken ? "The sound could not be opened. Press play to try again." : "Press play to listen.";
     case "live":
       return listening.isLossy ? "Your network is slow: some of the sound is missing." : "";
     case "buffering":

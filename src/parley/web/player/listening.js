@@ -44,6 +44,8 @@ export class Listening extends Emitter {
   wants = null;
   /** @type {import("./speaker.js").Reading|null} */
   reading = null;
+  /** Whether sound was wanted and could not be opened. */
+  isBroken = false;
   /** Whether this browser can, in one way or the other. */
   canPlay = true;
 
@@ -81,6 +83,9 @@ export class Listening extends Emitter {
     this.#line = new KeptLine({ path: `${streamPath(name)}/listen`, stream: name, signIn, needsToken: false, retryMaxMs: 10_000 });
     this.#line.on("state", ({ name: state }) => {
       if (state === "held" || state === "ended") this.#silence();
+      // Whether it is live is told anew with the next line. What was held goes on by itself; what ended does not.
+      if ((state === "held" || state === "ended") && this.stream) this.stream = { ...this.stream, live: false };
+      if (state === "ended") this.wants = false;
       this.emit("changed", null);
     });
     this.#line.on("sound", (bytes) => this.#hear(bytes));
@@ -110,6 +115,7 @@ export class Listening extends Emitter {
   resume() {
     this.wake();
     if (this.#media === null && this.canPlay) this.#line.start();
+    if (this.wants && this.#isDecoding && !this.#speaker) void this.#open(new Speaker());
   }
 
   /** @returns {import("./kept_line.js").LineState} */
@@ -148,9 +154,9 @@ export class Listening extends Emitter {
   /** To be called where somebody pressed: a browser lets sound begin only there. */
   play() {
     this.wants = true;
+    this.isBroken = false;
     this.resume();
     if (!this.#isDecoding) this.#playMedia();
-    else if (!this.#speaker) void this.#open(new Speaker());
     this.emit("changed", null);
   }
 
@@ -180,7 +186,11 @@ export class Listening extends Emitter {
       await speaker.open();
     } catch {
       // Its module could not be loaded, or the page is going: play can be pressed again.
-      if (speaker === this.#speaker) this.#silence();
+      if (speaker === this.#speaker) {
+        this.#silence();
+        this.isBroken = this.wants === true;
+        if (this.wants) this.wants = false;
+      }
       this.emit("changed", null);
       return;
     }
