@@ -60,6 +60,17 @@ class TestExpiry:
             assert await refused(ada.call("session.describe")) == "token_expired"
             assert ada.events("den") == []
 
+    async def test_held_a_renewal_that_is_wrong_and_what_is_no_command_are_told_why(self, server: HereServer) -> None:
+        async with server.client(server.token("ada", ttl_s=60)) as ada:
+            await ada.call("session.describe")
+            server.move(61)
+            assert await refused(ada.call("session.refresh", token="x")) == "token_malformed"
+            assert await refused(ada.call("session.refresh", tokens="x")) == "invalid_params"
+            if server.door == "native":
+                await ada.socket.send("{")
+                said = await ada.until(lambda one: "error" in one)
+                assert said["error"]["data"]["code"] == "parse_error"
+
     async def test_a_renewal_within_the_grace_brings_everything_missed_in_order(self, server: HereServer) -> None:
         # Sent without waiting for each answer: between the two moves of the clock real seconds count as well.
         async with server.client(server.token("ada", ttl_s=60)) as ada, server.native(server.token("ben")) as ben:

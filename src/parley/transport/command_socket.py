@@ -23,7 +23,7 @@ class CommandConnection(Connection):
     def _handle(self, request: Request, principal: Principal) -> None:
         row, params = request.row, request.params
         if self.is_held and not isinstance(params, sessions.Renew):
-            self.put(self.codec.refused(request, Refusal("token_expired")))
+            self.put(self.codec.refused(request, _refusal_of(request)))
         elif row is None or params is None:
             self.put(self.codec.refused(request, request.refusal or Refusal("invalid_request")))
         elif row.kind == "connection":
@@ -103,3 +103,11 @@ class CommandConnection(Connection):
     def subscription_ended(self, subscription: Subscription, reason: str) -> None:
         self._subscriptions.pop(subscription.room, None)
         self.notice("subscription.ended", {"room": subscription.room, "reason": reason})
+
+
+def _refusal_of(request: Request) -> Refusal:
+    """Of what is asked by a bearer whose token has expired: a renewal that is wrong, or no command, for what it is."""
+    bad = request.refusal
+    if bad is not None and (bad.code in ("parse_error", "invalid_request") or request.method == "session.refresh"):
+        return bad
+    return Refusal("token_expired")
