@@ -163,7 +163,7 @@ class Bearer:
         assert before is not None
         # `Connections` finds a connection by its principal.
         connections = connection.node.connections
-        connections.remove(connection, before)
+        connections.disown(connection, before)
         connection.principal = principal
         connections.add(connection, principal)
         if principal.expires_at_s != before.expires_at_s:

@@ -267,8 +267,7 @@ class Connection(ABC):
 
     def lost(self) -> None:
         self.leave()
-        if self.principal is not None:
-            self.node.connections.remove(self, self.principal)
+        self.node.connections.remove(self)
         for waiting in (self._first, self._keepalive, self._bearer):
             if waiting is not None:
                 waiting.stop()
@@ -426,6 +425,8 @@ class Connection(ABC):
     def leave(self) -> None:
         """Read and be told nothing more. What the rooms have pending for it is written first."""
         self.is_closing = True
+        if self.principal is not None:
+            self.node.connections.disown(self, self.principal)
         self._ordering.abandon()
         subscriptions, self._subscriptions = self._subscriptions, {}
         for subscription in subscriptions.values():

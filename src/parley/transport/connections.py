@@ -108,18 +108,25 @@ class Connections:
         """One that needs no bearer: a listener of a public stream. It is counted, and is nobody's."""
         self._all[connection] = None
 
-    def remove(self, connection: Live, principal: Principal | None) -> None:
-        self._all.pop(connection, None)
-        if principal is None:
-            return
+    def disown(self, connection: Live, principal: Principal) -> None:
+        """It acts for this bearer no longer: it closes, which a peer can draw out, or it has another bearer now.
+
+        So it is never taken for one too many of theirs, nor for the one that makes room; the node still has it.
+        """
+        was_theirs = False
         for key in _keys(principal):
             found = self._by.get(key)
-            if found is not None:
-                found.pop(connection, None)
+            if found is not None and connection in found:
+                was_theirs = True
+                del found[connection]
                 if not found:
                     del self._by[key]
-        if self.crowded is not None and (limit := self._limit(principal)):
+        if was_theirs and self.crowded is not None and (limit := self._limit(principal)):
             self.crowded(principal.subject, len(self._by.get("subject:" + principal.subject, ())), limit)
+
+    def remove(self, connection: Live) -> None:
+        """It has gone; `disown` it first."""
+        self._all.pop(connection, None)
 
     def _limit(self, principal: Principal) -> int:
         return self._per_service if principal.type == "service" else self._per_subject

@@ -275,11 +275,6 @@ class Listening(_OnStream):
             self._tuned = None
             self._streams.tell(self._stream)
 
-    def lost(self) -> None:
-        super().lost()
-        if self.principal is None:
-            self.node.connections.remove(self, None)
-
 
 class Publishing(_OnStream):
     """A broadcaster."""

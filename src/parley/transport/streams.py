@@ -141,12 +141,14 @@ class _Bare(ABC):
         """Let it end: None where that is as it should be."""
         if not self.over_by.done():
             self.over_by.set_result(refusal)
+            if self.principal is not None:
+                self._node.connections.disown(self, self.principal)
 
     def leave(self) -> None:
         """It is over."""
         self.finish(None)
         self._live.pop(self, None)
-        self._node.connections.remove(self, self.principal)
+        self._node.connections.remove(self)
         if self._following is not None:
             self._following.cancel()
             self._following = None

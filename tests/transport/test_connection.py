@@ -1,0 +1,50 @@
+"""`transport/connection.py`: how many a subject may have, and how one ends."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parley.domain import accounts
+from parley.service.passwords import hash_password
+from tests.here import HereServer, serving
+from tests.streams import unfenced
+from tests.transport.wire import Peer
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[HereServer]:
+    with unfenced():
+        async with serving(tmp_path / "data", limits__messages_per_s=0, limits__connections=2) as server:
+            server.store.execute(accounts.Create("ada", hash_password("ada"), ["member"]))
+            yield server
+
+
+def token(server: HereServer) -> str:
+    return server.token(server.store.execute(accounts.Find("ada")).reply.id)
+
+
+async def bare(server: HereServer, of: str, **options: Any) -> Peer:
+    """A client that does nothing by itself, not even to answer a CLOSE."""
+    port = int(server.url.rsplit(":", 1)[1])
+    return await Peer.upgraded(port, "/ws", f"Sec-WebSocket-Protocol: parley.v1, bearer.{of}", **options)
+
+
+def live(server: HereServer) -> list[Any]:
+    """The connections that are somebody's, the oldest first."""
+    connections = server.server.parts.connections
+    return [one for key in connections._by if key.startswith("subject:") for one in connections.of(key)]
+
+
+async def test_one_too_many_closes_one_also_while_those_before_it_leave_their_close_unanswered(
+    server: HereServer,
+) -> None:
+    async with AsyncExitStack() as stack:
+        peers = [await stack.enter_async_context(await bare(server, token(server))) for _ in range(5)]
+        assert [await peer.close_code() for peer in peers[:3]] == [4409, 4409, 4409]
+        assert len(live(server)) == 2
+        assert len(server.server.parts.connections) == 5, "who is closing still counts for the node"
