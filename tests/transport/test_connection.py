@@ -1,5 +1,7 @@
 """`transport/connection.py`: how many a subject may have, and how one ends."""
 
+import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -9,9 +11,9 @@ import pytest
 
 from parley.domain import accounts
 from parley.service.passwords import hash_password
-from tests.here import HereServer, serving
+from tests.here import HereServer, serving, until
 from tests.streams import unfenced
-from tests.transport.wire import Peer
+from tests.transport.wire import Peer, closing, text
 
 pytestmark = pytest.mark.anyio
 
@@ -48,3 +50,24 @@ async def test_one_too_many_closes_one_also_while_those_before_it_leave_their_cl
         assert [await peer.close_code() for peer in peers[:3]] == [4409, 4409, 4409]
         assert len(live(server)) == 2
         assert len(server.server.parts.connections) == 5, "who is closing still counts for the node"
+
+
+async def test_nothing_is_written_behind_a_close_to_one_that_did_not_read_until_then(server: HereServer) -> None:
+    async with server.native(token(server)) as speaker, await bare(server, token(server), receive_buffer=4096) as slow:
+        await speaker.call("room.create", room="hall")
+        await slow.send(text(json.dumps(_request("room.subscribe", room="hall"))))
+        assert json.loads((await slow.frame())[1])["id"] == "room.subscribe"
+        connection = live(server)[-1]
+        connection.ws._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        while not connection.outbox.congested:
+            await speaker.call("message.send", room="hall", text="x" * 8000)
+        await slow.send(text(json.dumps(_request("session.describe"))))
+        await until(lambda: connection.outbox.waiting_bytes > 0)
+        connection.close(1012, "lifetime")
+        assert await slow.close_code() == 1012
+        await slow.send(closing(1012))
+        assert await slow.read_all() == b""
+
+
+def _request(method: str, **params: Any) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": method, "method": method, "params": params}

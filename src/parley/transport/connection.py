@@ -214,6 +214,8 @@ class Connection(ABC):
 
     def _take(self, requests: list[Request]) -> None:
         for request in requests:
+            if self.is_closing:
+                return
             if self._behind is not None:
                 self._behind.append(request)
                 continue
@@ -374,7 +376,7 @@ class Connection(ABC):
 
     def put(self, message: bytes | None) -> None:
         """Hand over one message of its codec's, behind what waits; None is nothing."""
-        if message is not None and self.ws is not None:
+        if message is not None and self.ws is not None and not self.is_closing:
             self._said_at_s = self.node.clock_s()
             outbox = self.outbox
             outbox.put_answer(frame_text(message))
@@ -420,6 +422,7 @@ class Connection(ABC):
         if self.ws.is_polled:
             self.outbox.congested = False  # what is left waits for the last poll
         self.outbox.flush()
+        self.outbox.discard()  # what the socket does not take now must not come behind its CLOSE (RFC 6455 §5.5.1)
         self.ws.close(*(said or self.wire.closed_with(code, reason)))
 
     def leave(self) -> None:
