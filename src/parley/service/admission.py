@@ -152,6 +152,19 @@ class Admission:
         resolve = Resolve(session=claims.sid if is_ours else "")
         self._store.read(Job(resolve, principal, resolved))
 
+    def lapsed(self, principal: Principal) -> Refusal | None:
+        """Why one who was admitted a while ago may not act any more: their token was revoked, or has expired.
+
+        For whoever waited for something in between and is not found by a revocation yet, as a connection is.
+        """
+        if principal.claims is None:
+            return None
+        try:
+            self._verifier.require_usable(principal.claims, self._clock_s())
+        except TokenRefused as refused:
+            return refusal_of(refused)
+        return None
+
     def redeem(self, ticket: str, done: Admitted, *, stream: str | None = None) -> None:
         """As `admit`, for the bearer of the token that minted the ticket, which is used up.
 

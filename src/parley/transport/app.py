@@ -123,12 +123,12 @@ def create_app(parts: AppParts) -> ASGIApp:
         clock_s=parts.clock_s,
         clock_ms=parts.clock_ms,
     )
-    auth = Auth(parts.sign_in, parts.sessions, parts.tickets, handlers.principal, parts.request_bytes_max)
-    conversations = Conversations(parts.helpdesk, handlers.bearer, parts.request_bytes_max)
-    pages = Pages(parts.web, parts.origins, parts.widget_origins)
-    graphql = GraphqlHandlers(
-        parts.door, pages, handlers.principal, parts.documents, parts.request_bytes_max, parts.clock_ms
+    auth = Auth(
+        parts.sign_in, parts.sessions, parts.tickets, handlers.principal, handlers.read, parts.request_bytes_max
     )
+    conversations = Conversations(parts.helpdesk, handlers.bearer, handlers.read)
+    pages = Pages(parts.web, parts.origins, parts.widget_origins)
+    graphql = GraphqlHandlers(parts.door, pages, handlers.principal, handlers.read, parts.documents, parts.clock_ms)
     health = Health(parts.readiness, parts.metrics, parts.metrics_allow, parts.addresses)
     places: list[tuple[str, dict[str, Handler]]] = [
         ("/", {"GET": pages.chat}),

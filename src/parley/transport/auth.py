@@ -22,7 +22,7 @@ _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
 class Auth:
-    """The answers. `principal` says who asks, or raises the refusal of their credential."""
+    """The answers. `principal` says who asks, or raises the refusal of their credential; `read` gives their body."""
 
     def __init__(
         self,
@@ -30,12 +30,14 @@ class Auth:
         sessions: Sessions,
         tickets: Tickets,
         principal: Callable[[Request], Awaitable[Principal]],
+        read: Callable[[Request, Principal], Awaitable[bytes]],
         request_bytes_max: int,
     ) -> None:
         self._sign_in = sign_in
         self._sessions = sessions
         self._tickets = tickets
         self._principal = principal
+        self._read = read
         self._request_bytes_max = request_bytes_max
 
     async def login(self, request: Request) -> Response:
@@ -65,7 +67,7 @@ class Auth:
         """`POST /auth/revoke` (RFC 7009)."""
         principal = await self._principal(request)
         bodies.require_media_type(request, (bodies.FORM,))
-        members = bodies.form(await bodies.read(request, self._request_bytes_max))
+        members = bodies.form(await self._read(request, principal))
         # RFC 7009 §2.1, RFC 6749 §3.2: what else OAuth's clients send, a hint or their own id, is ignored.
         (token,) = bodies.texts({name: members[name] for name in ("token",) if name in members}, ("token",))
         await self._sessions.revoke(token, principal)

@@ -22,23 +22,26 @@ _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
 class Conversations:
-    """The answers. `bearer` says who asks, None where nobody says so; or raises the refusal of their credential."""
+    """The answers. `bearer` says who asks, None where nobody says so; or raises the refusal of their credential.
+
+    `read` gives their body.
+    """
 
     def __init__(
         self,
         helpdesk: Helpdesk,
         bearer: Callable[[Request, Endpoint], Awaitable[Principal | None]],
-        request_bytes_max: int,
+        read: Callable[[Request, Principal | None], Awaitable[bytes]],
     ) -> None:
         self._helpdesk = helpdesk
         self._bearer = bearer
-        self._request_bytes_max = request_bytes_max
+        self._read = read
 
     async def start(self, request: Request) -> Response:
         """`POST /conversations`."""
         principal = await self._bearer(request, CONVERSATION_START)
         bodies.require_media_type(request, (bodies.JSON,))
-        body = await bodies.read(request, self._request_bytes_max)
+        body = await self._read(request, principal)
         # What is wrong with it as JSON is said as everywhere under HTTP; a lone surrogate msgspec would not even read.
         if (bad := bad_string(bodies.json_object(body))) is not None:
             raise bad

@@ -29,22 +29,22 @@ _HERE_IS_NO_CONNECTION: Final = "This is about a connection, and there is none h
 
 
 class GraphqlHandlers:
-    """The answers. `principal` says who asks, or raises the refusal of their credential."""
+    """The answers. `principal` says who asks, or raises the refusal of their credential; `read` gives their body."""
 
     def __init__(
         self,
         door: Door,
         pages: Pages,
         principal: Callable[[Request], Awaitable[Principal]],
+        read: Callable[[Request, Principal], Awaitable[bytes]],
         documents: Documents,
-        request_bytes_max: int,
         clock_ms: Callable[[], int],
     ) -> None:
         self._door = door
         self._pages = pages
         self._principal = principal
+        self._read = read
         self._documents = documents
-        self._request_bytes_max = request_bytes_max
         self._clock_ms = clock_ms
 
     async def get(self, request: Request) -> Response:
@@ -71,7 +71,7 @@ class GraphqlHandlers:
         kind = graphql_http.media_type(request.headers.getlist("accept"))
         principal = await self._principal(request)
         bodies.require_media_type(request, (bodies.JSON,))
-        body = await bodies.read(request, self._request_bytes_max)
+        body = await self._read(request, principal)
         return await self._answer(kind, principal, lambda: asked_in(body))
 
     async def _answer(

@@ -162,6 +162,8 @@ class Handshake:
             self._admit(credential, lambda outcome: None if admitted.done() else admitted.set_result(outcome))
             outcome = await admitted
             if isinstance(outcome, Principal):
+                outcome = self._node.admission.lapsed(outcome) or outcome
+            if isinstance(outcome, Principal):
                 return self._polled(CommandConnection(self._node, place.wire, address, outcome, credential))
             bad = outcome if isinstance(outcome, Refusal) else Refusal("unavailable")
             raise self._counted(bad, path, address, credential)
@@ -238,6 +240,8 @@ class Handshake:
         def ready(connection: Callable[..., Connection] | Refusal) -> None:
             if isinstance(connection, Refusal):
                 self._refuse(respond, connection)
+            elif principal is not None and (lapsed := self._node.admission.lapsed(principal)) is not None:
+                self._refuse_credential(respond, place, presented, lapsed)
             else:
                 made = connection(self._node, place.wire, address, principal, presented.credential)
                 self._accept(respond, place, presented, made)

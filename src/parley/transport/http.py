@@ -74,7 +74,7 @@ class Handlers:
         """`POST /rpc`: one request or a batch, in its own order; refused commands are answers with status 200."""
         principal = await self.principal(request)
         bodies.require_media_type(request, (bodies.JSON,))
-        body = await bodies.read(request, self._request_bytes_max)
+        body = await self.read(request, principal)
         answer = await self._carry_out(self._native.receive(body), principal)
         if answer is None:
             return Response(status_code=204, headers=_NO_STORE)
@@ -102,7 +102,7 @@ class Handlers:
         if credential is None:
             return None
         try:
-            return await self._admitted(credential, stream)
+            principal = await self._admitted(credential, stream)
         except Refusal as refusal:
             if refusal.status == 401 and (wait_s := self._bad_tokens.take(address, self._clock_s())):
                 told = "Too many bad tokens from this address."
@@ -111,6 +111,21 @@ class Handlers:
             raise self._refusals.noted(
                 refusal, place=place, address=address, carrier=credential.carrier, token=token
             ) from None
+        self.require_still(request, principal)
+        return principal
+
+    async def read(self, request: Request, principal: Principal | None) -> bytes:
+        """The body. Raises: Refusal, also where its bearer may not act any more: some take their time to send it."""
+        body = await bodies.read(request, self._request_bytes_max)
+        self.require_still(request, principal)
+        return body
+
+    def require_still(self, request: Request, principal: Principal | None) -> None:
+        """Raises: Refusal, where one who was admitted may not act any more."""
+        refusal = self._admission.lapsed(principal) if principal is not None else None
+        if refusal is not None:
+            address, place = request.scope[LIMIT_KEY], request.url.path
+            raise self._refusals.noted(refusal, place=place, address=address)
 
     async def _admitted(self, credential: Credential, stream: str | None) -> Principal:
         admitted: asyncio.Future[Principal | BaseException] = asyncio.get_running_loop().create_future()

@@ -74,6 +74,7 @@ class StreamHandlers:
             head = Response(headers=_HEADERS)
             del head.headers["content-length"]  # nobody knows how long it will be, and it is not 0
             return head
+        self._handlers.require_still(request, principal)  # from here on a revocation finds it
         return _Hearing(_Listening(node, self._streams, stream, principal, self._live))
 
     async def broadcast(self, request: Request) -> Response:
