@@ -211,6 +211,47 @@ def test_a_large_round_is_cut_so_that_the_loop_can_breathe_and_keeps_its_order(a
     assert {tuple(ear.heard) for ear in ears} == {(b"<H.1>", b"<2>", b"<3>")}
 
 
+def test_what_comes_due_between_two_slices_takes_effect_before_the_next(air: Air) -> None:
+    ears = [Ear() for _ in range(2 * SLICE)]
+    tuned = [air.node.join("show", ear) for ear in ears]
+    air.send(b"0")
+    air.send(b"1")
+    assert not ears[-1].heard[1:]
+    air.due.append(tuned[-1].mute)
+    air.soon.pop()()
+    assert [ear.heard[1:] for ear in ears[-2:]] == [[b"<1>"], []]
+    air.send(b"2")
+    air.due.append(lambda: setattr(air, "is_fenced", True))
+    air.soon.pop()()
+    assert [ear.heard[1:] for ear in (ears[0], ears[-2])] == [[b"<1>", b"<2>"], [b"<1>"]]
+    air.is_fenced = False
+    tuned[-1].unmute()
+    air.send(b"3")
+    assert [ear.heard[-1] for ear in ears] == [b"<3>"] * len(ears)
+
+
+def test_an_end_between_two_slices_hands_nothing_to_whom_it_may_not(air: Air) -> None:
+    ears = [Ear() for _ in range(SLICE + 2)]
+    tuned = [air.node.join("show", ear) for ear in ears]
+    air.send(b"0")
+    air.send(b"1")
+    air.due.append(tuned[-1].mute)
+    air.node.end("show", 1)
+    assert [ear.heard[1:] for ear in ears[-2:]] == [[b"<1>"], []]
+    assert {ear.ends for ear in ears} == {1}
+
+
+def test_who_comes_muted_hears_nothing_until_it_is_unmuted(air: Air) -> None:
+    air.send(b"1")
+    ear = Ear()
+    tuned = air.node.join("show", ear, is_muted=True)
+    air.send(b"2")
+    assert ear.heard == []
+    tuned.unmute()
+    air.send(b"3")
+    assert ear.heard == [b"<H.3>"]
+
+
 def test_who_leaves_is_handed_nothing_more_and_nothing_is_kept_of_an_idle_stream(air: Air) -> None:
     ear = Ear()
     tuned = air.node.join("show", ear)

@@ -111,6 +111,18 @@ def test_whoever_is_held_between_two_slices_gets_none_of_what_is_left_over(scene
     assert readers[-2].lines == events(1, 2)
 
 
+def test_what_comes_due_between_two_slices_takes_effect_before_the_next(scene: Scene) -> None:
+    readers = [scene.subscribed(f"r{n}") for n in range(SLICE + 2)]
+    scene.happen()
+    scene.loop.turn()
+    held = readers[-1]
+    scene.due = lambda: scene.hub.hold(held.subscriptions[0])
+    scene.loop.run()
+    assert readers[-2].lines == events(1)
+    assert held.lines == []
+    assert held.subscriptions[0].told == 0
+
+
 # --- In: the bus loses, repeats, reorders -----------------------------------------------------------------------------
 
 

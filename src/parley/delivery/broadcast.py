@@ -73,6 +73,7 @@ class Tuned:
     def mute(self) -> None:
         """Hand it nothing more until `unmute`."""
         self.is_muted = True
+        self._channel.pass_over(self.listener.write)
         self.regroup()
 
     def unmute(self) -> None:
@@ -129,6 +130,17 @@ class _Channel:
         for group in self.groups.values():
             group.stale = True
 
+    def pass_over(self, write: Callable[[bytes], None]) -> None:
+        """Hand this one nothing of what still has to go out."""
+        self.rest = [([other for other in writers if other != write], data) for writers, data in self.rest]
+
+    def pass_over_all(self) -> None:
+        self.rest = []
+        self.stale()
+        for group in self.groups.values():
+            for tuned in group.members:
+                tuned.in_step = False
+
 
 class Broadcasts:
     """Every stream that has a broadcaster or a listener on this node.
@@ -173,10 +185,7 @@ class Broadcasts:
         channel.newest, channel.newest_continues = audio.data[audio.last :], audio.last_continues
         self._before()
         if self._is_fenced():
-            channel.stale()
-            for group in channel.groups.values():
-                for tuned in group.members:
-                    tuned.in_step = False
+            channel.pass_over_all()
             return
         while channel.rest:
             write_all(*channel.rest.pop(0))
@@ -196,8 +205,10 @@ class Broadcasts:
         if channel is None or fence < channel.fence:
             return
         channel.fence = fence
-        while channel.rest:
+        self._before()
+        while channel.rest and not self._is_fenced():
             write_all(*channel.rest.pop(0))
+        channel.rest = []
         channel.link, channel.headers, channel.newest = None, b"", b""
         for group in list(channel.groups.values()):
             group.stale = True
@@ -208,8 +219,8 @@ class Broadcasts:
 
     # --- who ---
 
-    def join(self, stream: str, listener: Listener) -> Tuned:
-        """Let one listen from now on, to this broadcast and to those that follow."""
+    def join(self, stream: str, listener: Listener, *, is_muted: bool = False) -> Tuned:
+        """Let one listen from now on, to this broadcast and to those that follow; muted, once it is unmuted."""
         channel = self._channel(stream)
         group = channel.groups.get(listener.form)
         if not channel.groups:
@@ -219,7 +230,8 @@ class Broadcasts:
         tuned = Tuned(channel, listener)
         group.members[tuned] = None
         group.stale = True
-        if channel.link is not None and not self._is_fenced():
+        tuned.is_muted = is_muted
+        if channel.link is not None and not is_muted and not self._is_fenced():
             # With the newest page, which may be a second long: waiting for the next one would be heard.
             tuned.told = channel.link
             tuned.in_step = bool(channel.newest) and not channel.newest_continues
@@ -234,8 +246,7 @@ class Broadcasts:
             return
         del group.members[tuned]
         group.stale = True
-        write = tuned.listener.write
-        channel.rest = [([other for other in writers if other != write], data) for writers, data in channel.rest]
+        channel.pass_over(tuned.listener.write)
         if not group.members:
             del channel.groups[tuned.listener.form]
             if not channel.groups:
@@ -271,6 +282,10 @@ class Broadcasts:
         self._call_soon(lambda: self._next_slice(channel))
 
     def _next_slice(self, channel: _Channel) -> None:
+        # As ahead of each round: a process that was paused between two slices wakes up to them before its timers.
+        self._before()
+        if self._is_fenced():
+            channel.pass_over_all()
         if channel.rest:
             write_all(*channel.rest.pop(0))
         if channel.rest:

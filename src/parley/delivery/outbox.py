@@ -199,19 +199,20 @@ class Turn:
 
     def flush_outboxes(self) -> None:
         """Flush the outboxes now, for a room that cannot wait for the end of the turn. What is due comes first."""
-        self._run_due()
+        self.run_due()
         outboxes, self._outboxes = self._outboxes, []
         _flush_all(outboxes)
 
     def _run(self) -> None:
-        self._run_due()
+        self.run_due()
         self._scheduled = False
         outboxes, self._outboxes = self._outboxes, []
         rooms, self._rooms = self._rooms, []
         _flush_all(outboxes)
         _flush_all(rooms)
 
-    def _run_due(self) -> None:
+    def run_due(self) -> None:
+        """Let what has come due take effect: before anything is handed to a socket."""
         try:
             self._before()
         except Exception:

@@ -188,6 +188,8 @@ class Room:
             self.hub.call_soon(self._next_slice)
 
     def _next_slice(self) -> None:
+        # As with every flush: a process that was paused between two slices wakes up to them before its timers.
+        self.hub.turn.run_due()
         if self.rest:
             writers, data, _ = self.rest.pop(0)
             write_all(writers, data)

@@ -196,9 +196,7 @@ class Listening(_OnStream):
             elif self._tuned is None:
                 self._watch(outcome)
                 self.outbox.flush()
-                self._tuned = self._streams.broadcasts.join(self._stream, self)
-                if not self.reads:
-                    self._tuned.mute()
+                self._tuned = self._streams.broadcasts.join(self._stream, self, is_muted=not self.reads)
                 self._streams.tell(self._stream)
 
         self._streams.may(self._stream, "listen", self.principal or NOBODY, answered)
