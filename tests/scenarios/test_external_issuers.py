@@ -288,6 +288,17 @@ class TestWhoWaitsForAKey:
             authenticated, described = await answers
             assert authenticated["subject"] == described["subject"]
 
+    async def test_however_much_follows_it_waits_too(self, late: tuple[HereServer, JwksServer]) -> None:
+        server, published = late
+        async with connect(server.ws_url) as socket:
+            client = NativeClient(socket)
+            first = {"method": "session.authenticate", "params": {"token": issuers.keycloak(OLD)}}
+            for number, asked in enumerate([first, *[{"method": "session.describe"}] * 200]):
+                await socket.send(json.dumps({"jsonrpc": "2.0", "id": f"{number:0500}", **asked}))
+            await self.let(published)
+            await client.until(lambda one: one.get("id") == f"{200:0500}")
+            assert [int(one["id"]) for one in client.news] == list(range(201))
+
     async def test_a_request_over_http_waits(self, late: tuple[HereServer, JwksServer]) -> None:
         server, published = late
         asked = asyncio.ensure_future(rpc(server, issuers.keycloak(OLD), "session.describe"))

@@ -1,7 +1,7 @@
 """The first message of a connection, which signs it in, and the wait for it.
 
-The dialect's greeting, or `session.authenticate` alone. There only until the connection begins; what comes while the
-token is being looked up waits here. What the token must be is `service.admission`'s.
+The dialect's greeting, or `session.authenticate` alone. There only until the connection begins. While the token is
+being looked up nothing more is read, and what had been waits here. What the token must be is `service.admission`'s.
 """
 
 import functools
@@ -17,13 +17,14 @@ from parley.service.admission import refusal_of
 from parley.tokens import TokenRefused
 from parley.tokens.bearer import Credential
 from parley.transport.node import Node
+from parley.transport.sockets import Socket
 from parley.transport.timers import Timer
 from parley.transport.wires import Wire
 
 BYTES_MAX: Final = 16_384
 #: Where the time to authenticate is off: nobody waits for longer, and one who waits is counted as pending.
 OFF_S: Final = 86_400.0
-#: Messages kept while the first one's token is being looked up.
+#: Messages kept while the first one's token is being looked up; nothing more is read meanwhile.
 EARLY_MAX: Final = 64
 
 
@@ -42,6 +43,8 @@ class Stranger(Protocol):
     def credential(self) -> Credential | None: ...
     @property
     def principal(self) -> Principal | None: ...
+    @property
+    def ws(self) -> Socket | None: ...
     @property
     def is_closing(self) -> bool: ...
     def admitted(self, request: Request, principal: Principal) -> None:
@@ -120,6 +123,8 @@ class FirstMessage:
         else:
             self._early = deque()
             connection.node.admission.admit_token(token, functools.partial(self._looked_up, request, token))
+            if self._early is not None and not connection.is_closing and connection.ws is not None:
+                connection.ws.pause_reading()
 
     def _token_in(self, request: Request) -> str | None:
         """The token of a first message; None where the handshake's bearer is to act. Raises: Refusal."""
@@ -145,6 +150,8 @@ class FirstMessage:
             refuse_token(connection, request, refusal, token)
             return
         self.stop()
+        if connection.ws is not None:
+            connection.ws.resume_reading()
         connection.admitted(request, outcome)
         early, self._early = self._early, None
         for again, data in early or ():
