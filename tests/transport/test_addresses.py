@@ -92,9 +92,30 @@ def test_ipv6_counts_by_its_network_and_ipv4_by_itself() -> None:
 
 @pytest.mark.parametrize("name", ["forwarded", "x-forwarded-for", "x-real-ip", "via"])
 def test_what_came_by_a_proxy_that_is_not_ours_is_known_as_such(name: str) -> None:
-    assert ALONE.came_by_stranger("127.0.0.1", [(name, "x")])
-    assert not BEHIND.came_by_stranger(PROXY, [(name, "x")])
-    assert not ALONE.came_by_stranger("127.0.0.1", [("accept", "*/*")])
+    assert ALONE.is_in_doubt("127.0.0.1", [(name, "x")])
+    assert not ALONE.is_in_doubt("127.0.0.1", [("accept", "*/*")])
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_in_doubt"),
+    [
+        ([], False),  # the proxy itself
+        (x("203.0.113.9"), False),
+        (x("10.0.0.7"), False),
+        ([*x("203.0.113.9"), ("via", "1.1 proxy")], False),
+        (x("203.0.113.9") + f("for=203.0.113.9"), False),
+        (x("203.0.113.9") + f("for=8.8.8.8"), True),
+        (x("unknown"), True),
+        (x("unknown, 10.0.0.7"), True),
+        (f("for=_hidden"), True),
+        ([("via", "1.1 proxy")], True),
+        ([("x-real-ip", "203.0.113.9")], True),
+    ],
+)
+def test_behind_a_proxy_of_ours_it_is_known_who_asks_or_known_that_it_is_not(
+    headers: list[tuple[str, str]], is_in_doubt: bool
+) -> None:
+    assert BEHIND.is_in_doubt(PROXY, headers) == is_in_doubt
 
 
 TOKEN = st.text("abcdefghijklmnopqrstuvwxyzABC0123456789!#$%&'*+-.^_`|~", min_size=1, max_size=8)

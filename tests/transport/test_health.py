@@ -86,6 +86,8 @@ def test_a_proxy_on_this_machine_that_nobody_trusts_makes_nobody_local(at_home: 
         ([("X-Forwarded-For", "::1")], 200),
         ([], 200),  # the proxy itself, from this machine
         ([("X-Forwarded-For", "10.2.0.1")], 404),
+        ([("X-Forwarded-For", "203.0.113.9"), ("Forwarded", "for=127.0.0.1")], 404),
+        ([("X-Forwarded-For", "unknown")], 404),
         ([("X-Forwarded-For", "10.1.2.3, 203.0.113.9")], 404),
         ([("X-Forwarded-For", "127.0.0.1, 203.0.113.9")], 404),
     ],

@@ -43,21 +43,29 @@ class Addresses:
             return peer or UNIX
         if not self._trusts(at):
             return str(at)
+        return str(self._behind(at, headers)[0])
+
+    def is_in_doubt(self, peer: str | None, headers: Iterable[tuple[str, str]]) -> bool:
+        """Whether somebody stands behind the address that `client` gives: a proxy brought it, and none of ours says
+        from whom.
+        """
+        headers = list(headers)
+        at = address_of(peer)
+        if at is not None and self._trusts(at) and self._behind(at, headers)[1]:
+            return False
+        return any(name in _SIGNS_OF_A_PROXY for name, _ in headers)
+
+    def _behind(self, proxy: Address, headers: Iterable[tuple[str, str]]) -> tuple[Address, bool]:
+        """Who stands behind a proxy of ours as far as is known, and whether that is all there is to know."""
+        at, is_told = proxy, False
         for said in reversed(_hops(headers)):
             hop = address_of(said)
             if hop is None:  # `unknown`, or hidden on purpose: nothing left of it is known either
-                break
-            at = hop
+                return at, False
+            at, is_told = hop, True
             if not self._trusts(hop):
                 break
-        return str(at)
-
-    def came_by_stranger(self, peer: str | None, headers: Iterable[tuple[str, str]]) -> bool:
-        """Whether a proxy that we do not trust brought it, so that its peer says nothing of who asks."""
-        at = address_of(peer)
-        if at is not None and self._trusts(at):
-            return False
-        return any(name in _SIGNS_OF_A_PROXY for name, _ in headers)
+        return at, is_told
 
     def limit_key(self, address: str) -> str:
         """The key for limits: an IPv6 host has a whole /64 to choose from, so that is what counts."""

@@ -75,8 +75,9 @@ class Health:
     def _may_read_metrics(self, request: Request) -> bool:
         peer = request.client.host if request.client else None
         headers = request.headers.items()
-        # Behind a proxy on this machine every peer is loopback: who asks is then known from a trusted one only.
-        if self._addresses.came_by_stranger(peer, headers):
+        # Behind a proxy on this machine every peer is loopback: who asks is then known from a trusted one only, and not
+        # where what it says is contradicted by what it passes on.
+        if self._addresses.is_in_doubt(peer, headers):
             return False
         if peer is None:  # by the UNIX socket, which workers have among themselves
             return True
