@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from parley.domain.events import Change, Event, Signal
@@ -58,9 +58,13 @@ class Asking:
         how(Job(params, who, done))
         return answer
 
-    async def poll(self, heads: Mapping[str, int]) -> Moved:
+    def poll(self, heads: Mapping[str, int]) -> Coroutine[Any, Any, Moved]:
+        """Asked at once, as the others are."""
         answer: asyncio.Future[Moved | BaseException] = self.loop.create_future()
         self.store.poll(heads, answer.set_result)
+        return self._moved(answer)
+
+    async def _moved(self, answer: "asyncio.Future[Moved | BaseException]") -> Moved:
         found = await asyncio.wait_for(answer, PATIENCE_S)
         if isinstance(found, BaseException):
             raise found

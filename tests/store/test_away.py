@@ -86,12 +86,13 @@ async def test_a_postgresql_that_is_frozen_is_as_one_that_is_away(
     server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its kernel goes on answering, so no keepalive notices."""
-    monkeypatch.setattr(postgres, "SILENT_S", 0.3)
-    monkeypatch.setattr(postgres, "CONNECT_TIMEOUT_S", 2)
     async with in_use(server) as asking:
         server.freeze()
         try:
-            refused = await asyncio.gather(*one_of_each(asking))
+            with monkeypatch.context() as hurried:
+                hurried.setattr(postgres, "SILENT_S", 0.3)
+                hurried.setattr(postgres, "CONNECT_TIMEOUT_S", 2)
+                refused = await asyncio.gather(*one_of_each(asking))
         finally:
             server.thaw()
         assert all(is_unavailable(each) for each in refused), refused
@@ -163,11 +164,10 @@ async def test_closing_has_one_limit_for_all_that_is_stuck(server: PostgresServe
     async with in_use(server) as asking:
         server.freeze()
         try:
-            stuck = one_of_each(asking)
-            await asyncio.sleep(0.2)  # each has begun
+            stuck = one_of_each(asking)  # which their threads take up before they hear that there is no more
             began_s = time.monotonic()
-            assert not await asyncio.to_thread(asking.store.close, 0.6)
-            assert time.monotonic() - began_s < 1.1, "a writer, a reader and the poll, one after the other, are 1.8 s"
+            assert not await asyncio.to_thread(asking.store.close, 1)
+            assert time.monotonic() - began_s < 2.5, "a writer, a reader and the poll, one after the other, are 3 s"
         finally:
             server.thaw()
         await asyncio.gather(*stuck)
