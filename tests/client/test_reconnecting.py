@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -54,9 +55,10 @@ async def test_a_line_that_swallows_everything_is_noticed_and_left(data: Path) -
             connect(line.url, token=server.login("ada"), timing=timing, on_state=states) as chat,
         ):
             following = await chat.subscribe("lobby")
+            ben = await asyncio.to_thread(server.login, "ben")
             line.black_hole()
             sent = asyncio.create_task(chat.send("lobby", "into the tunnel"))
-            from_elsewhere = await rpc(server, server.login("ben"), "message.send", room="lobby", text="from elsewhere")
+            from_elsewhere = await rpc(server, ben, "message.send", room="lobby", text="from elsewhere")
             await states.until(lambda seen: seen[-1].name == "reconnecting")
             assert states.seen[-1].reason == "silent"
             message = await asyncio.wait_for(sent, PATIENCE_S)
@@ -66,8 +68,8 @@ async def test_a_line_that_swallows_everything_is_noticed_and_left(data: Path) -
 
 async def test_a_quiet_line_is_kept_for_the_sake_of_its_pings(data: Path) -> None:
     states = States()
-    with ServerProcess(data, "--demo", limits__ping_interval=0.3) as server:
-        timing = Timing(silence_s=0.9)
+    with ServerProcess(data, "--demo", limits__ping_interval=0.2) as server:
+        timing = Timing(silence_s=1.5)
         async with connect(server.url, username="ada", password="ada", timing=timing, on_state=states) as chat:
             loop = asyncio.get_running_loop()
             until_s = loop.time() + 2
@@ -189,7 +191,7 @@ async def test_a_slow_line_is_ended_by_the_server_and_resumed(data: Path) -> Non
             following = await reader.subscribe("lobby")
             line.stall()
             count = 0
-            while 'parley_closes_total{code="4420"} 1.0' not in await _metrics(server):
+            while not re.search(r'parley_closes_total\{code="4420"\} [1-9]', await _metrics(server)):
                 # Kernels buffer megabytes before anybody learns that nothing is read.
                 await asyncio.gather(*(writer.send("lobby", f"{count + n} " + "x" * 7000) for n in range(50)))
                 count += 50

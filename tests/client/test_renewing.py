@@ -13,7 +13,7 @@ from tests.serving import PATIENCE_S, ServerProcess
 
 pytestmark = pytest.mark.anyio
 
-SOON = Timing(retry_s=0.05, retry_max_s=0.5)
+SOON = Timing(retry_s=0.05, retry_max_s=0.5, restart_s=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ async def _refusal(chat: Chat, command: str) -> str | None:
 
 async def test_one_token_and_no_other_ends_with_what_the_server_said_of_it(server: ServerProcess) -> None:
     states = States()
-    async with connect(server.url, token=server.token("eve", ttl_s=1), on_state=states, timing=SOON) as chat:
+    async with connect(server.url, token=server.token("eve", ttl_s=2), on_state=states, timing=SOON) as chat:
         following = await chat.subscribe("lobby")
         with pytest.raises(SessionRefused) as refused:
             async with asyncio.timeout(PATIENCE_S):

@@ -164,7 +164,7 @@ class FaultyServer:
         body = await request.json()
         is_known = body.get("username") == USER
         if self.fault is None or (is_known and self.fault == "knows names faster"):
-            await asyncio.sleep(0.06)  # what a hash takes, where that makes a difference
+            await asyncio.sleep(0.1)  # what a hash takes, where that makes a difference
         if not is_known or body.get("password") != PASSWORD:
             code = (
                 "unknown_user" if not is_known and self.fault == "says which names there are" else "invalid_credentials"

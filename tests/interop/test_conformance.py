@@ -93,13 +93,13 @@ def test_sigterm_closes_every_socket_with_1012_and_ends_the_process() -> None:
         async with connect(process.socket_url) as one, connect(process.socket_url) as another:
             process.popen.send_signal(signal.SIGTERM)
             for client in (one, another):
-                await asyncio.wait_for(client.wait_closed(), 5)
+                await asyncio.wait_for(client.wait_closed(), 10)
                 assert (client.close_code, client.close_reason) == (1012, "restarting")
 
     process = Process()
     try:
         uvloop.run(scene(process))
-        process.popen.wait(5)
+        process.popen.wait(10)
     finally:
         process.stop()
 

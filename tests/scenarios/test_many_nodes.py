@@ -149,14 +149,14 @@ async def test_without_the_bus_the_poll_carries_on_and_readyz_says_degraded(tmp_
             valkey.stop()
             await until(lambda: not one.server.parts.bus.is_up and not two.server.parts.bus.is_up)  # type: ignore[union-attr]
             await ada.call("message.send", room="x", text="by the poll")
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(3 + 2):  # as promised, on a machine that may be busy
                 await ben.event("message.created")
             status, said = await asyncio.to_thread(fetched, two.url + "/readyz")
             assert status == 200
             assert "bus: degraded" in said
             async with one.native(one.token("root", roles=("admin",))) as root:
                 await root.call("session.revoke", subject="ben")
-                async with asyncio.timeout(3):  # the promise is 1 s; the machine may be busy
+                async with asyncio.timeout(1 + 3):  # as promised, on a machine that may be busy
                     assert (await ben.closed())[0] == 4403
             valkey.start()
             await until(lambda: one.server.parts.bus.is_up and two.server.parts.bus.is_up)  # type: ignore[union-attr]

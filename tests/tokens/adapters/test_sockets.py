@@ -261,7 +261,7 @@ async def test_without_grace_the_socket_ends_with_its_token(framework: str) -> N
     """No clock is moved here: the timers do it."""
     async with opened(framework, grace_s=0) as door:
         left_s = 1 - time.time() % 1  # `iat` is a whole second, and so is this `exp`
-        async with by_header(door, door.token(ttl_s=1 if left_s > 0.1 else 2)) as client:
+        async with by_header(door, door.token(ttl_s=1 if left_s > 0.4 else 2)) as client:
             code, reason, _ = await closed(client)
             assert (code, reason) == (4401, "token_expired")
 
