@@ -27,8 +27,8 @@ from parley.transport.frames import chunk
 from parley.transport.http import Handlers
 from parley.transport.http_protocol import LEND
 from parley.transport.node import Node
+from parley.transport.tcp import limit_unsent
 from parley.transport.timers import LOOK_AGAIN_S
-from parley.transport.websocket import limit_unsent
 
 #: Unsent bytes in the transport from which on a listener is passed over: a few seconds of audio.
 UNSENT_HIGH_BYTES: Final = 32_768

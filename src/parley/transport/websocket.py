@@ -1,17 +1,16 @@
 """One upgraded socket: frames in, whole messages out, and the closing handshake of RFC 6455.
 
 Knows nothing of HTTP (`upgrade`), of how bytes become frames (`frame_parser`), of what messages mean (`connection`),
-or of timers (`timers`).
+of timers (`timers`), or of the kernel (`tcp`).
 """
 
 import asyncio
 import contextlib
 import logging
-import socket
-import struct
 from collections.abc import Callable
 from typing import Any, cast
 
+from parley.transport import tcp
 from parley.transport.frame_parser import (
     BINARY,
     CLOSE,
@@ -41,18 +40,6 @@ _NO_LIMIT = 2**31 - 1
 
 # OPEN; CLOSING: our CLOSE went first, the peer's is awaited; ENDED: nothing is read any more; GONE: no descriptor.
 _OPEN, _CLOSING, _ENDED, _GONE = 0, 1, 2, 3
-_TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s
-
-
-def limit_unsent(transport: asyncio.Transport, high: int) -> None:
-    """Above `high` unsent bytes the transport pauses its writer; the kernel, too, takes little more than it can send.
-
-    Otherwise a listener that stalls would later be given minutes of the past, which the kernel has kept for it.
-    """
-    transport.set_write_buffer_limits(high=high)
-    with contextlib.suppress(OSError, AttributeError):  # a transport without a socket, or one of another family
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, high)
 
 
 class WebSocket(FrameListener):
@@ -160,7 +147,7 @@ class WebSocket(FrameListener):
     def limit_unsent(self, high: int) -> None:
         """As `set_unsent_high_bytes`, and let the kernel hold no more than that unsent either: what is new matters."""
         if self._state != _GONE:
-            limit_unsent(self._transport, high)
+            tcp.limit_unsent(self._transport, high)
 
     def pause_reading(self) -> None:
         """Read no more; messages that are already in the buffer (at most one read's worth) still come."""
@@ -182,13 +169,9 @@ class WebSocket(FrameListener):
 
     def abort(self) -> None:
         """Reset the connection at once (RST): neither we nor the kernel keep what is unsent."""
-        if self._state == _GONE:
-            return  # its descriptor's number may be another connection's by now
-        self._state = _ENDED
-        transport = self._transport
-        with contextlib.suppress(OSError):  # the peer's reset came first
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        transport.abort()
+        if self._state != _GONE:
+            self._state = _ENDED
+            tcp.reset(self._transport)
 
     def shutdown(self) -> None:
         """uvicorn's graceful stop: the receiver says how its connection ends."""
@@ -295,21 +278,8 @@ class WebSocket(FrameListener):
         self._hang_up(is_answered=False)
 
     def _hang_up(self, *, is_answered: bool) -> None:
-        """Send no more, and listen without reading until the peer hangs up or the deadline comes.
-
-        Closing at once, with bytes of the peer still unread, would make the kernel send a reset, and the peer might
-        never see why it was closed (RFC 6455 §7.1.1). TLS knows no half-closed stream: there we close at once where
-        both CLOSE frames have gone, and else give the peer until the deadline.
-        """
-        transport = self._transport
-        if not transport.is_closing():
-            if transport.can_write_eof():
-                transport.write_eof()
-            elif is_answered:
-                transport.close()
-            if not transport.is_closing():
-                transport.set_protocol(_Deaf(self))
-                transport.resume_reading()
+        """Send no more, and give the peer until the deadline to hang up; `is_answered`: both CLOSE frames have gone."""
+        tcp.hang_up(self._transport, self.connection_lost, is_answered=is_answered)
         self._lose()
         self._arm()
 
@@ -379,21 +349,6 @@ class WebSocket(FrameListener):
         # The frame before it comes only after this returns: stop reading, and fail once that has been dealt with.
         self._transport.pause_reading()
         asyncio.get_running_loop().call_soon(self._fail, code, reason)
-
-
-class _Deaf(asyncio.Protocol):
-    """Listens to a socket that is over, without reading, until the peer hangs up."""
-
-    __slots__ = ("ws",)
-
-    def __init__(self, ws: WebSocket) -> None:
-        self.ws = ws
-
-    def data_received(self, data: bytes) -> None:
-        pass
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.ws.connection_lost()
 
 
 def open_websocket(
