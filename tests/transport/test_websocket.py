@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import struct
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -356,6 +357,25 @@ def test_every_frame_and_every_byte_of_an_unfinished_one_counts_as_heard() -> No
             assert ws.silent_s(now_s[0]) == 0
             now_s[0] = 300.0
             assert ws.silent_s(now_s[0]) == 0, "who does not listen must not call the other silent"
+
+    run(scene())
+
+
+def test_a_message_in_tiny_fragments_weighs_what_it_holds() -> None:
+    async def scene() -> None:
+        async with listening() as server, await Peer.upgraded(server.port) as peer:
+            sent = masked(0x02, b"ab") + masked(0x00, b"cd") * 20_000 + masked(PING)
+            await peer.send(HELLO)
+            assert await peer.frame() == HELLO_BACK
+            tracemalloc.start()
+            try:
+                await peer.send(sent)
+                assert await peer.frame() == (PONG, b"")
+                assert tracemalloc.get_traced_memory()[0] < 250_000
+            finally:
+                tracemalloc.stop()
+            await peer.send(masked(0x80, b"ef"))
+            assert await peer.frame() == (BINARY, b"ab" + b"cd" * 20_000 + b"ef")
 
     run(scene())
 

@@ -60,7 +60,6 @@ class WebSocket(FrameListener):
         "_members",
         "_message_bytes_max",
         "_parts",
-        "_parts_bytes",
         "_parts_kind",
         "_receiver",
         "_state",
@@ -88,9 +87,8 @@ class WebSocket(FrameListener):
         self._clock = clock
         self._call_at = call_at
         self._state = _OPEN
-        self._parts: list[bytes] | None = None
+        self._parts: bytearray | None = None  # of a message in fragments, as far as it has come
         self._parts_kind = TEXT
-        self._parts_bytes = 0
         self._free_bytes = 0
         self._deadline: Any = None
         self.write: Callable[[bytes], None] = transport.write
@@ -238,15 +236,13 @@ class WebSocket(FrameListener):
 
     def _fragment(self, kind: Kind, frame: Frame, receiver: Receiver["WebSocket"]) -> None:
         if self._parts is None:
-            self._parts, self._parts_kind, self._parts_bytes = [], kind, 0
-        self._parts_bytes += frame.payload_size
-        if self._parts_bytes > self._message_bytes_max:
+            self._parts, self._parts_kind = bytearray(), kind
+        if len(self._parts) + frame.payload_size > self._message_bytes_max:
             return self._fail(1009, "message too big")
-        if frame.payload_size:  # empty fragments cost the sender nothing: keep none of them
-            self._parts.append(frame.get_payload_as_bytes())
+        self._parts += frame.get_payload_as_bytes()
         if not frame.fin:
             return None
-        data, self._parts = b"".join(self._parts), None
+        data, self._parts = bytes(self._parts), None
         if self._parts_kind is BINARY:
             receiver.binary(data)
         elif data.isascii() or is_utf8(data):
