@@ -287,6 +287,7 @@ class TestWhatIsNoMessage:
         ((4401, "token_expired"), (4403, "token_expired")),
         ((4401, "token_bad_signature"), (4401, "token_bad_signature")),
         ((4401, "token_revoked"), (4401, "token_revoked")),
+        ((4401, "ambiguous_credentials"), (4400, "ambiguous_credentials")),
         ((4403, "revoked"), (4401, "revoked")),
         ((4403, "forbidden"), (4401, "forbidden")),
         ((4403, "enough of this"), (4401, "enough of this")),

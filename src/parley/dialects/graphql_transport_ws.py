@@ -64,6 +64,8 @@ def closed_with(code: int, reason: str) -> tuple[int, str]:
     npm's `graphql-ws` never comes back after 4401, and comes back after 4403.
     """
     match code:
+        case 4401 if reason == "ambiguous_credentials":
+            return 4400, reason
         case 4401:
             return (4403 if reason == "token_expired" else 4401), reason
         case 4403:

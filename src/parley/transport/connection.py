@@ -13,13 +13,12 @@ from typing import Any, Final
 from parley.delivery.outbox import Outbox
 from parley.delivery.readers import Subscription
 from parley.dialects.dialect import Ended, Request
-from parley.domain import sessions
 from parley.domain.errors import Refusal
 from parley.domain.ids import is_reserved
 from parley.domain.principal import ROLES, Principal
 from parley.tokens.bearer import Credential
 from parley.transport.bearer import Bearer
-from parley.transport.first_message import FirstMessage
+from parley.transport.first_message import FirstMessage, turn_away
 from parley.transport.frames import frame_text
 from parley.transport.keepalive import Keepalive
 from parley.transport.node import Node
@@ -161,11 +160,11 @@ class Connection(ABC):
         if principal is not None:
             self.node.connections.add(self, principal)
             if self.wire.credential_in is None:
-                self._begin(principal)
+                self.begin(principal)
                 return
         self._first = FirstMessage(self)
 
-    def _begin(self, principal: Principal | None) -> None:
+    def begin(self, principal: Principal | None) -> None:
         """The bearer is known (or none is needed), and one of `Connections`: act for them from now on."""
         node = self.node
         self._first = None
@@ -242,7 +241,7 @@ class Connection(ABC):
         if self._first is None or self.wire.credential_in is not None:
             self.close(ended.code, ended.reason)
         else:
-            self.not_authenticated(None, Refusal("token_missing"))
+            turn_away(self, None, Refusal("token_missing"))
 
     def writing_paused(self) -> None:
         self.outbox.congested = True
@@ -278,25 +277,6 @@ class Connection(ABC):
             self._lifetime = None
 
     # --- its bearer ---
-
-    def admitted(self, request: Request, principal: Principal) -> None:
-        """Its first message was good: answer it, and begin."""
-        if self.principal is None:
-            self.principal = principal
-            self.node.connections.add(self, principal)
-        self.put(self.codec.result(request, sessions.describe(principal, self.id, self.node.clock_ms())))
-        self._begin(principal)
-
-    def not_authenticated(self, request: Request | None, refusal: Refusal) -> None:
-        """Its first message was not good: say why, and close it with 4401; 1013 where nobody can say now."""
-        if request is not None:
-            self.put(self.codec.refused(request, refusal))
-        elif self.wire.credential_in is None:
-            self.put(self.codec.refused(Request(None, None, id=b"null"), refusal))
-        if refusal.status == 503:
-            self.end(1013, "overloaded")  # nothing is wrong with the token: come back with it
-        else:
-            self.end(4401, refusal.code if refusal.status == 401 else "token_missing")
 
     def rights_changed(self) -> None:
         self._bearer.rights_changed()

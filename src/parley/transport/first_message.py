@@ -1,4 +1,4 @@
-"""The first message of a connection, which signs it in, and the wait for it.
+"""The first message of a connection, which signs it in or ends it, and the wait for it.
 
 The dialect's greeting, or `session.authenticate` alone. There only until the connection begins. While the token is
 being looked up nothing more is read, and what had been waits here. What the token must be is `service.admission`'s.
@@ -16,6 +16,7 @@ from parley.domain.principal import Principal
 from parley.service.admission import refusal_of
 from parley.tokens import TokenRefused
 from parley.tokens.bearer import Credential
+from parley.transport.connections import Live
 from parley.transport.node import Node
 from parley.transport.sockets import Socket
 from parley.transport.timers import Timer
@@ -28,8 +29,10 @@ OFF_S: Final = 86_400.0
 EARLY_MAX: Final = 64
 
 
-class Stranger(Protocol):
+class Stranger(Live, Protocol):
     """A connection that has not begun: its `principal` is the handshake's, or None."""
+
+    principal: Principal | None
 
     @property
     def node(self) -> Node: ...
@@ -42,16 +45,13 @@ class Stranger(Protocol):
     @property
     def credential(self) -> Credential | None: ...
     @property
-    def principal(self) -> Principal | None: ...
+    def id(self) -> str: ...
     @property
     def ws(self) -> Socket | None: ...
     @property
     def is_closing(self) -> bool: ...
-    def admitted(self, request: Request, principal: Principal) -> None:
-        """Its first message was good: answer it, and begin."""
-
-    def not_authenticated(self, request: Request | None, refusal: Refusal) -> None:
-        """End it with 4401, saying why."""
+    def begin(self, principal: Principal) -> None:
+        """Act for its bearer from now on."""
 
     def put(self, message: bytes | None) -> None: ...
     def end(self, code: int, reason: str) -> None: ...
@@ -90,13 +90,13 @@ class FirstMessage:
                 self._early.append((again, data))
                 return
             refusal = Refusal("rate_limited", "Wait for the answer to `session.authenticate`.")
-            connection.not_authenticated(None, refusal)
+            turn_away(connection, None, refusal)
             return
         requests = receive(data)
         if len(data) > BYTES_MAX:
             # Read all the same: what it asks says where its sender looks for the refusal.
             asked = requests[0] if requests and requests[0].batch is None else None
-            connection.not_authenticated(asked, Refusal("too_large", "The first message has at most 16 KiB."))
+            turn_away(connection, asked, Refusal("too_large", "The first message has at most 16 KiB."))
             return
         if not requests:
             return
@@ -108,9 +108,7 @@ class FirstMessage:
             request.batch is not None or not isinstance(request.params, sessions.Authenticate)
         ):
             missing = request.refusal if request.batch is None and request.refusal is not None else None
-            connection.not_authenticated(
-                request if request.batch is None else None, missing or Refusal("token_missing")
-            )
+            turn_away(connection, request if request.batch is None else None, missing or Refusal("token_missing"))
             return
         try:
             token = self._token_in(request)
@@ -152,13 +150,31 @@ class FirstMessage:
         self.stop()
         if connection.ws is not None:
             connection.ws.resume_reading()
-        connection.admitted(request, outcome)
+        node = connection.node
+        if connection.principal is None:
+            connection.principal = outcome
+            node.connections.add(connection, outcome)
+        connection.put(connection.codec.result(request, sessions.describe(outcome, connection.id, node.clock_ms())))
+        connection.begin(outcome)
         early, self._early = self._early, None
         for again, data in early or ():
             again(data)
 
     def _nobody_came(self) -> None:
         self._connection.end(4408, "authentication_timeout")
+
+
+def turn_away(connection: Stranger, request: Request | None, refusal: Refusal) -> None:
+    """End one that has not signed in, saying why: with 4401; 1013 where nobody can say now."""
+    if request is not None:
+        connection.put(connection.codec.refused(request, refusal))
+    elif connection.wire.credential_in is None:
+        connection.put(connection.codec.refused(Request(None, None, id=b"null"), refusal))
+    if refusal.status == 503:
+        connection.end(1013, "overloaded")  # nothing is wrong with the token: come back with it
+    else:
+        is_told = refusal.status == 401 or refusal.code == "ambiguous_credentials"
+        connection.end(4401, refusal.code if is_told else "token_missing")
 
 
 def refuse_token(connection: Stranger, request: Request, refusal: Refusal, token: str | None = None) -> None:
@@ -168,4 +184,4 @@ def refuse_token(connection: Stranger, request: Request, refusal: Refusal, token
         connection.put(connection.codec.refused(request, counted))
         connection.end(4429, "rate_limited")
     else:
-        connection.not_authenticated(request, refusal)
+        turn_away(connection, request, refusal)

@@ -311,12 +311,6 @@ class GraphqlConnection(Connection):
 
     # --- how it ends ---
 
-    def not_authenticated(self, request: Request | None, refusal: Refusal) -> None:
-        if refusal.code == "ambiguous_credentials":
-            self.end(4400, refusal.code)
-        else:
-            super().not_authenticated(request, refusal)
-
     def _broken(self, ended: Ended) -> None:
         if not isinstance(ended, Violation):
             super()._broken(ended)

@@ -174,12 +174,12 @@ class Listening(_OnStream):
     def _introduce(self) -> None:
         if self.principal is None and self._is_open:
             self.node.connections.add_nobody(self)
-            self._begin(None)
+            self.begin(None)
         else:
             super()._introduce()
 
-    def _begin(self, principal: Principal | None) -> None:
-        super()._begin(principal)
+    def begin(self, principal: Principal | None) -> None:
+        super().begin(principal)
         self._ask()
 
     def _ask(self) -> None:
@@ -285,8 +285,8 @@ class Publishing(_OnStream):
         self._is_on_air = False
         self._early_pages: list[bytes] = []
 
-    def _begin(self, principal: Principal | None) -> None:
-        super()._begin(principal)
+    def begin(self, principal: Principal | None) -> None:
+        super().begin(principal)
         assert principal is not None
         assert self.ws is not None
         self.ws.pause_reading()
