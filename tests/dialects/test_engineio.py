@@ -147,3 +147,9 @@ class TestTheTable:
             ends += after is State.OVER and state is not State.OVER
             state = after
         assert ends == (state is State.OVER)
+
+
+def test_whatever_ends_a_session_by_itself_has_a_code_to_close_its_socket_with() -> None:
+    ends = (Effect.NOOP, Effect.END, Effect.REFUSE_AND_END)
+    ending = {what for row in engineio.TRANSITIONS.values() for what, (_, effect) in row.items() if effect in ends}
+    assert ending == {*engineio.CLOSED_WITH, Input.LEAVE}

@@ -48,6 +48,6 @@ async def waiting(session: PolledSession, application: Application) -> "asyncio.
     """A poll that has arrived."""
     live = application.engines["/engine.io/"].sessions[session.opened["sid"]]
     polling = session.polling()
-    while not live._backlog.has_poll and not polling.done():
+    while not live._http.has_poll and not polling.done():
         await asyncio.sleep(0)
     return polling

@@ -241,7 +241,7 @@ def test_two_posts_at_once_end_the_session() -> None:
         async with await PolledSession.open(server.port) as session, await Http.connect(server.port) as other:
             await other.send(request("POST", session.query, b"4hello")[:-3])
             (live,) = application.engines["/engine.io/"].sessions.values()
-            while not live._posting:
+            while not live._http.has_post:
                 await asyncio.sleep(0)
             assert (await session.post(b"4hello")).status == 400
             assert await session.is_over()
@@ -254,7 +254,7 @@ def test_a_poll_that_is_cancelled_ends_the_session() -> None:
         async with await PolledSession.open(server.port) as session:
             await session.polls.send(request("GET", session.query))
             (live,) = application.engines["/engine.io/"].sessions.values()
-            while not live._backlog.has_poll:
+            while not live._http.has_poll:
                 await asyncio.sleep(0)
             session.polls.sock.close()
             while live.is_open:
@@ -269,7 +269,7 @@ def test_a_post_that_is_cut_short_or_too_long_ends_the_session() -> None:
         engine = application.engines["/engine.io/"]
         async with await PolledSession.open(server.port) as session:
             await session.posts.send(request("POST", session.query, b"4hello")[:-3])
-            while not engine.sessions[session.opened["sid"]]._posting:
+            while not engine.sessions[session.opened["sid"]]._http.has_post:
                 await asyncio.sleep(0)
             session.posts.sock.close()
             while engine.sessions:

@@ -225,6 +225,17 @@ TRANSITIONS: Final[Mapping[State, Mapping[Input, tuple[State, Effect]]]] = {
 }
 
 
+#: What a WebSocket is closed with where the session ends by itself: a code and a reason.
+CLOSED_WITH: Final[Mapping[Input, tuple[int, str]]] = {
+    Input.CLOSE: (1000, ""),
+    Input.SILENT: (1001, "ping timeout"),
+    Input.BROKEN: (4400, "bad_request"),
+    Input.SECOND_POLL: (4400, "bad_request"),
+    Input.SECOND_POST: (4400, "bad_request"),
+    Input.LOST_REQUEST: (4400, "bad_request"),
+}
+
+
 def step(state: State, what: Input) -> tuple[State, Effect]:
     """The state that follows, and what is to be done."""
     return TRANSITIONS[state].get(what, (state, Effect.REFUSE))

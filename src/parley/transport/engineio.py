@@ -1,8 +1,8 @@
 """Engine.IO sessions: one life over HTTP polls, a WebSocket, or from the one to the other.
 
-Walks the table of `dialects/engineio.py`: holds what waits for a poll, takes a WebSocket over. To whoever is above it a
-session is a socket like any other (`write`, `close`, …), and to its WebSocket it is the receiver. The requests
-themselves are `polling.py`'s, the pings `heartbeat.py`'s; what messages mean is the peer's.
+Walks the table of `dialects/engineio.py`. To whoever is above it a session is a socket like any other (`write`,
+`close`, …), and it stands on one that changes: polls (`over_http.py`), then perhaps a WebSocket, whose receiver it is.
+The requests themselves are `polling.py`'s, the pings `heartbeat.py`'s; what messages mean is the peer's.
 """
 
 import asyncio
@@ -14,17 +14,15 @@ from parley.dialects import engineio
 from parley.dialects.dialect import Ended
 from parley.dialects.engineio import Effect, Input, Packet, State
 from parley.domain.errors import Refusal
-from parley.transport.backlog import NOOP, Backlog
 from parley.transport.candidate import Candidate
-from parley.transport.frames import frame_binary, frame_text, messages_in
+from parley.transport.frames import frame_text
 from parley.transport.heartbeat import Heartbeat, Pace
+from parley.transport.over_http import NOOP, OverHttp
 from parley.transport.sockets import Receiver
 from parley.transport.websocket import WebSocket
 
 log = logging.getLogger(__name__)
 
-#: How long a client's close waits for a poll that was sent at the same time, on another connection.
-CROSSING_S: Final = 0.05
 #: How long a closing session waits for the poll that takes what is left.
 FAREWELL_S: Final = 5.0
 
@@ -50,19 +48,13 @@ class Session:
     """One session. A `sockets.Receiver` of the WebSocket it lives on."""
 
     __slots__ = (
-        "_backlog",
         "_candidate",
-        "_crossed",
         "_engine",
         "_farewell_timer",
-        "_heard_at_s",
         "_heartbeat",
-        "_high_bytes",
+        "_http",
+        "_on",
         "_peer",
-        "_posting",
-        "_resumed",
-        "_ws",
-        "is_reading",
         "sid",
         "state",
         "write",
@@ -73,15 +65,9 @@ class Session:
         self._peer: Peer | None = peer
         self.sid = sid
         self.state = State.POLLING
-        self.write: Callable[[bytes], None] = self._keep
-        self._ws: WebSocket | None = None
-        self._high_bytes: int | None = None
-        self._heard_at_s = engine.clock()
-        self.is_reading = True
-        self._resumed: asyncio.Future[None] | None = None
-        self._crossed: asyncio.Future[None] | None = None
-        self._backlog = Backlog(self.writing_paused)
-        self._posting = False
+        self._http = OverHttp(engine.clock, self.writing_paused)
+        self._on: OverHttp | WebSocket = self._http
+        self.write: Callable[[bytes], None] = self._http.write
         self._candidate: Candidate | None = None
         self._heartbeat = Heartbeat(self, engine)
         self._farewell_timer: Any = None
@@ -100,12 +86,15 @@ class Session:
 
     def opened(self, ws: WebSocket) -> None:
         self.state = State.WEBSOCKET
-        self._ws = ws
-        self.write = ws.write
+        self._stand_on(ws)
         self._begin()
         ws.write(frame_text(self._open_packet([])))
         assert self._peer is not None
         self._peer.opened(self)
+
+    def _stand_on(self, ws: WebSocket) -> None:
+        self._on = ws
+        self.write = ws.write
 
     def _begin(self) -> None:
         self._engine.sessions[self.sid] = self
@@ -126,7 +115,7 @@ class Session:
     @property
     def is_polled(self) -> bool:
         """Whether it lives over HTTP: nothing leaves before it is asked for."""
-        return self._ws is None
+        return self._on.is_polled
 
     @property
     def is_open(self) -> bool:
@@ -134,69 +123,48 @@ class Session:
 
     @property
     def unsent_bytes(self) -> int:
-        """Over HTTP none: what waits for a poll was counted while it waited in the outbox, whatever was asked for."""
-        return self._ws.unsent_bytes if self._ws is not None else 0
+        return self._on.unsent_bytes
 
     @property
     def unpolled_bytes(self) -> int:
-        return self._backlog.unpolled_bytes
+        return self._on.unpolled_bytes
 
     @property
     def last_heard_s(self) -> float:
-        return self._ws.last_heard_s if self._ws is not None else self._heard_at_s
+        return self._on.last_heard_s
 
     def silent_s(self, now_s: float) -> float:
-        return self._ws.silent_s(now_s) if self._ws is not None else now_s - self._heard_at_s
+        return self._on.silent_s(now_s)
 
     def set_unsent_high_bytes(self, high: int) -> None:
-        self._high_bytes = high
-        if self._ws is not None:
-            self._ws.set_unsent_high_bytes(high)
+        self._on.set_unsent_high_bytes(high)
+
+    @property
+    def is_reading(self) -> bool:
+        return self._http.is_reading
 
     def pause_reading(self) -> None:
-        """Read no more: a POST is answered only once reading goes on."""
-        self.is_reading = False
-        if self._ws is not None:
-            self._ws.pause_reading()
+        self._http.pause_reading()
+        self._on.pause_reading()
 
     def resume_reading(self) -> None:
-        self.is_reading = True
-        if self._resumed is not None:
-            resumed, self._resumed = self._resumed, None
-            if not resumed.done():
-                resumed.set_result(None)
-        if self._ws is not None:
-            self._ws.resume_reading()
+        self._http.resume_reading()  # a POST may wait for it still, whatever is under the session by now
+        self._on.resume_reading()
 
     def close(self, code: int, reason: str = "") -> None:
         """End it, once what was written is out. The WebSocket is closed with the code; HTTP knows none."""
-        self._take(Input.LEAVE, code, reason)
+        self._take(Input.LEAVE, (code, reason))
 
     def abort(self) -> None:
         """Drop it at once."""
-        ws = self._ws
         self._forget()
-        if ws is not None:
-            ws.abort()
-
-    def _keep(self, frames: bytes) -> None:
-        """`write`, while it is polled; a fan-out that began before an upgrade may still come here after it."""
-        if self._ws is not None:
-            self._ws.write(frames)
-            return
-        for message, is_binary in messages_in(frames):
-            self._backlog.add(engineio.binary_record(message) if is_binary else message)
-        self._backlog.answer_soon()
+        self._on.abort()
 
     # --- its pings (heartbeat.Pinged) ---
 
     def ping(self) -> bool:
-        if self._ws is None:
-            self._backlog.add(b"2")
-            self._backlog.answer_soon()
-            return True
         try:
-            self._ws.write(_PING)
+            self.write(_PING)
         except RuntimeError:
             return False
         return True
@@ -251,7 +219,7 @@ class Session:
             else:
                 peer.text(packet.data)
         elif packet.kind == engineio.PONG:
-            if b"2" not in self._backlog:  # else it answers a ping that it has not got
+            if b"2" not in self._http:  # else it answers a ping that it has not got
                 self._heartbeat.ponged()
         elif packet.kind == engineio.CLOSE:
             self._take(Input.CLOSE)
@@ -262,37 +230,34 @@ class Session:
 
     def poll(self) -> asyncio.Future[bytes]:
         """A GET: what it is answered, once that is there. Raises: Refusal where there may be none."""
-        self._heard_at_s = self._engine.clock()
-        backlog = self._backlog
-        effect = self._take(Input.SECOND_POLL if backlog.has_poll else Input.POLL)
+        http = self._http
+        http.heard()
+        effect = self._take(Input.SECOND_POLL if http.has_poll else Input.POLL)
         if effect not in (Effect.WAIT, Effect.ANSWER):
             raise _refused(effect)
-        poll: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        backlog.await_with(poll)
-        if self._crossed is not None and not self._crossed.done():
-            self._crossed.set_result(None)
-        if backlog:
-            backlog.answer()
+        poll = http.poll()
+        if http:
+            http.answer()
         elif self.state is not State.CLOSING and self._peer is not None:
             self._peer.writing_resumed()
-            if effect is Effect.ANSWER and not backlog and not poll.done():
-                backlog.add(NOOP)
-                backlog.answer_soon()
+            if effect is Effect.ANSWER and not http and not poll.done():
+                http.add(NOOP)
+                http.answer_soon()
         return poll
 
     def polled(self) -> None:
         """The answer has left."""
-        self._backlog.polled()
-        if self.state is State.CLOSING and not self._backlog:
+        self._http.polled()
+        if self.state is State.CLOSING and not self._http:
             self._forget()
 
     def post(self) -> bool:
         """A POST begins; whether its packets are to be read. Raises: Refusal where there may be none."""
-        self._heard_at_s = self._engine.clock()
-        effect = self._take(Input.POST if not self._posting else Input.SECOND_POST)
+        self._http.heard()
+        effect = self._take(Input.SECOND_POST if self._http.has_post else Input.POST)
         if effect not in (Effect.READ, Effect.IGNORE):
             raise _refused(effect)
-        self._posting = True
+        self._http.has_post = True
         return effect is Effect.READ
 
     async def receive(self, body: bytes) -> None:
@@ -301,8 +266,8 @@ class Session:
             for packet in engineio.decode_payload(body):
                 if not self.is_open:
                     break  # what is behind a close is not read
-                if packet.kind == engineio.CLOSE and not self._backlog.has_poll:
-                    await self._crossing()
+                if packet.kind == engineio.CLOSE:
+                    await self._http.cross()
                 self._packet(packet)
         except Ended:
             self._take(Input.BROKEN)
@@ -311,19 +276,12 @@ class Session:
             log.exception("a connection failed and is ended")
             self._take(Input.BROKEN)
             raise
-        if not self.is_reading and self.is_open:
-            resumed = self._resumed = asyncio.get_running_loop().create_future()
-            await resumed
-
-    async def _crossing(self) -> None:
-        """Let a poll come that is on its way: it is answered with a noop, and not refused."""
-        crossing = self._crossed = asyncio.get_running_loop().create_future()
-        await asyncio.wait((crossing,), timeout=CROSSING_S)
-        self._crossed = None
+        if self.is_open:
+            await self._http.until_read_on()
 
     def posted(self) -> None:
         """The POST is answered."""
-        self._posting = False
+        self._http.has_post = False
 
     def lost_request(self) -> None:
         """A GET or a POST was cancelled, or its body refused."""
@@ -354,45 +312,37 @@ class Session:
         assert candidate is not None
         ws = candidate.leave()
         assert ws is not None
-        self._backlog.tell(NOOP)  # there should be none: what waits goes out on the socket
-        for record in self._backlog.take_all():
-            data = engineio.record_bytes(record)
-            ws.write(frame_text(record) if data is None else frame_binary(data))
-        self._ws = ws
-        self.write = ws.write
+        self._stand_on(ws)
         ws.hand_to(self)
-        if self._high_bytes is not None:
-            ws.set_unsent_high_bytes(self._high_bytes)
-        if not self.is_reading:
-            ws.pause_reading()
+        self._http.go_over_to(ws)
         if self._peer is not None:
             self._peer.rewired()
             self._peer.writing_resumed()
 
     # --- the table, walked ---
 
-    def _take(self, what: Input, code: int = 0, reason: str = "") -> Effect:
-        """Carry out what follows from what happened."""
+    def _take(self, what: Input, closed_with: tuple[int, str] | None = None) -> Effect:
+        """Carry out what follows from what happened. `closed_with`: what the server closes it with, where it does."""
         before = self.state
         self.state, effect = engineio.step(before, what)
         match effect:
             case Effect.PROBE:
                 assert self._candidate is not None
                 self._candidate.answer_probe()
-                if self._backlog.is_awaited:
-                    if not self._backlog:
-                        self._backlog.add(NOOP)
-                    self._backlog.answer_soon()
+                if self._http.is_awaited:
+                    if not self._http:
+                        self._http.add(NOOP)
+                    self._http.answer_soon()
             case Effect.SWITCH:
                 self._switch()
             case Effect.DROP:
                 self._drop_candidate()
             case Effect.NOOP:
-                self._backlog.tell(NOOP)
-                self._end(*_ended_with(what, code, reason))
+                self._http.tell(NOOP)
+                self._end(*(closed_with or engineio.CLOSED_WITH[what]))
             case Effect.END | Effect.REFUSE_AND_END:
-                self._backlog.tell(b"1")
-                self._end(*_ended_with(what, code, reason))
+                self._http.tell(b"1")
+                self._end(*(closed_with or engineio.CLOSED_WITH[what]))
             case Effect.FAREWELL:
                 self._farewell()
             case Effect.FORGET:
@@ -402,20 +352,18 @@ class Session:
         return effect
 
     def _end(self, code: int, reason: str) -> None:
-        ws = self._ws
         self._forget()
-        if ws is not None:
-            ws.close(code, reason)
+        self._on.close(code, reason)
 
     def _farewell(self) -> None:
         self._drop_candidate()
         self._heartbeat.stop()
-        if not self._backlog:
-            self._backlog.tell(NOOP)
+        if not self._http:
+            self._http.tell(NOOP)
             self._forget()
             return
         self._farewell_timer = self._engine.call_at(self._engine.clock() + FAREWELL_S, self._late)
-        self._backlog.answer()
+        self._http.answer()
         self.resume_reading()
         self._lose()
 
@@ -431,8 +379,8 @@ class Session:
             self._farewell_timer.cancel()
             self._farewell_timer = None
         self._drop_candidate()
-        self._backlog.clear()
-        self._backlog.tell(NOOP)
+        self._http.clear()
+        self._http.tell(NOOP)
         self.write = _nowhere
         self.resume_reading()
         self._lose()
@@ -463,14 +411,3 @@ def _refused(effect: Effect) -> Refusal:
     if effect is Effect.REFUSE_AND_END:
         return Refusal("invalid_request", "One GET and one POST at a time.")
     return Refusal("invalid_request", "The session takes no more requests.")
-
-
-def _ended_with(what: Input, code: int, reason: str) -> tuple[int, str]:
-    match what:
-        case Input.LEAVE:
-            return code, reason
-        case Input.CLOSE:
-            return 1000, ""
-        case Input.SILENT:
-            return 1001, "ping timeout"
-    return 4400, "bad_request"
