@@ -318,8 +318,7 @@ export class Parley extends Emitter {
       if (line === this.#line) this.#open(session);
     } catch (error) {
       if (!(error instanceof ParleyError) || error.code !== "subject_mismatch") throw error;
-      // Somebody else signed in: this line belongs to the one before, and nobody is waited for any more.
-      if (line === this.#line && this.state.name === "held") this.#enter({ name: "reconnecting", reason: "subject_mismatch" });
+      // Somebody else signed in: this line belongs to the one before.
       line.leave("subject_mismatch");
     }
   }
