@@ -26,6 +26,13 @@ def test_a_narrowed_admin_sees_no_sessions_but_its_own(stage: Stage) -> None:
     assert stage.refused(root, sessions.List(subject="ada")) == "forbidden"
 
 
+def test_a_narrowed_token_makes_the_rooms_that_it_may_manage(stage: Stage) -> None:
+    ada = narrowed(somebody("ada"), {"room:team-*": ["manage"], "room:hall": ["read", "send"]})
+    assert stage.do(ada, rooms.Create(room="team-a"))["room"]["role"] == "owner"
+    for room in ("hall", "den", None):
+        assert stage.refused(ada, rooms.Create(room=room)) == "forbidden"
+
+
 class TestUnsubscribe:
     """Where nothing is subscribed."""
 

@@ -87,7 +87,9 @@ _ROWS: Final = (
     Command("session.describe", sessions.Describe, None, "connection", "all", visitor=True),
     Command("session.list", sessions.List, sessions.list_sessions, "live", "all", visitor=True),
     Command("session.revoke", revocation.Revoke, revocation.revoke, "write", "all", visitor=True),
-    Command("room.create", rooms.Create, rooms.create, "write", "account", repeatable=False),
+    Command(
+        "room.create", rooms.Create, rooms.create, "write", "account", "room", "manage", makes=True, repeatable=False
+    ),
     Command("room.list", rooms.List, rooms.list_rooms, "read", "account"),
     Command("room.get", rooms.Get, rooms.get, "read", "all", "room", "read", visitor=True),
     Command("room.update", rooms.Update, rooms.update, "write", "account", "room", "manage"),

@@ -32,9 +32,10 @@ def admit(row: Command, params: Params, who: Acting) -> None:
         if row.action is None:
             raise Refusal("forbidden", "This token is narrowed to what it names.")
         # A message's room is known only to the store, so the messages' noun asks again with the room.
-        named: str | None = getattr(params, row.names, None) if row.names in _GRANTED_AS else None
-        if named is not None and not grants.allows(row.action, _GRANTED_AS[row.names or ""] + named):
-            raise Refusal("forbidden", "This token does not grant that.")
+        if row.names in _GRANTED_AS:
+            named: str | None = getattr(params, row.names or "")
+            if named is None or not grants.allows(row.action, _GRANTED_AS[row.names or ""] + named):
+                raise Refusal("forbidden", "This token does not grant that.")
 
 
 def _names_its_own(row: Command, params: Params, who: Acting) -> bool:
