@@ -345,6 +345,17 @@ const stories = {
     await desk.refresh();
     return { before, after: desk.waiting.map((one) => [desk.lastLine(one), desk.unread(one)]) };
   },
+  async erased_while_it_is_listed() {
+    begin("a", "I live at number seven", { assignee: "bo", assignee_name: "Bo" });
+    await open();
+    const before = desk.others.map((one) => desk.lastLine(one));
+    const root = { subject: "root", name: "Root" };
+    const { text: _, ...said } = messagesOf("a").at(-1);
+    tell("a", "message.deleted", { message: { ...said, deleted: true, deleted_at: AT, deleted_by: root } }, root);
+    change("a", "updated", { visitor: { ...server.conversations.get("a").visitor, name: null } }, root);
+    await settle();
+    return { before, after: desk.others.map((one) => [desk.lastLine(one), desk.unread(one)]) };
+  },
   async another_log() {
     begin("a", "hello", mine);
     await open();

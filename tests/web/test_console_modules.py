@@ -87,5 +87,9 @@ def test_the_queue_says_what_those_who_wait_wrote_since(outcome: Tell) -> None:
     assert outcome("what_waiting_visitors_add") == {"before": ["hello"], "after": [["are you there?", 2]]}
 
 
+def test_what_was_erased_does_not_stay_in_the_lists(outcome: Tell) -> None:
+    assert outcome("erased_while_it_is_listed") == {"before": ["I live at number seven"], "after": [["", 1]]}
+
+
 def test_another_log_takes_the_place_of_the_one_before(outcome: Tell) -> None:
     assert outcome("another_log") == {"texts": ["hello"]}

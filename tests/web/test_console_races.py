@@ -200,6 +200,15 @@ async def test_who_is_no_agent_any_more_leaves_the_page_and_stays_signed_in(
     await expect(agent.get_by_role("button", name="Bo", exact=False).first).to_be_visible()
 
 
+async def test_until_the_line_stands_the_page_says_that_it_connects(open_page: OpenPage, server: ServerProcess) -> None:
+    page = await open_page(server.url)
+    # Nobody answers on it.
+    await page.route_web_socket(re.compile("/ws$"), lambda _: None)
+    await page.goto(f"{server.url}/agent")
+    await sign_in(page, "agent")
+    await expect(page.get_by_role("status")).to_have_text("Connecting…")
+
+
 async def test_on_a_phone_what_comes_while_the_lists_are_shown_is_unread(console: Any, server: ServerProcess) -> None:
     async with visitor_of(server, "Do you see me?") as (_, say):
         agent, _ = await console(**PHONE)

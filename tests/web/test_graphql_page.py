@@ -107,6 +107,19 @@ async def test_the_schema_is_there_as_text_without_a_token(explorer: Open) -> No
     await expect(shown).to_have_text("Nothing in the schema says that.")
 
 
+async def test_a_schema_that_could_not_be_read_is_read_when_it_is_opened_again(explorer: Open) -> None:
+    page = await explorer()
+    problem = {"type": "about:blank", "title": "Service Unavailable", "status": 503, "code": "unavailable"}
+    await page.route("**/schema.graphql", lambda route: route.fulfill(status=503, json=problem), times=1)
+    summary = page.get_by_text("Schema", exact=True)
+    shown = page.get_by_role("region", name="The schema as text")
+    await summary.click()
+    await expect(shown).to_have_text("The schema could not be read. Close this and open it again.")
+    await summary.click()
+    await summary.click()
+    await expect(shown).to_contain_text("type Subscription {")
+
+
 async def test_a_link_brings_a_query_and_asks_nothing_by_itself(explorer: Open) -> None:
     page = await explorer(f"?query={quote('{ session { name } }')}&variables={quote('{}')}")
     await expect(page.get_by_label("Document")).to_have_value("{ session { name } }")

@@ -28,6 +28,7 @@ async function begin(note) {
   const parley = new Parley();
   for (let isKept = await parley.isSignInKept; ; isKept = false) {
     if (!isKept) await signInPage(app, parley, note);
+    fill(app, h("div", { class: "waiting", role: "status" }, h("span", null, "Connecting…")));
     try {
       const session = await parley.connect();
       if (isStaff(session)) return run(parley, session);

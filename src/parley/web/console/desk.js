@@ -8,6 +8,7 @@
 import { Kept } from "../chat/kept.js";
 import { Emitter } from "../client/emitter.js";
 import { Talk } from "./talk.js";
+import { Told } from "./told.js";
 
 /**
  * @typedef {object} Conversation
@@ -59,12 +60,8 @@ export class Desk extends Emitter {
   #talks = new Map();
   /** Where a list that is not whole goes on. @type {Map<List, string|null>} */
   #next = new Map();
-  /**
-   * When each conversation and agent was last told of, by events and signals: an answer to what was asked before may be older.
-   * @type {Map<string, number>}
-   */
-  #told = new Map();
-  #tellings = 0;
+  /** Of each conversation and agent. */
+  #told = new Told();
   /** Whether the queue is followed on this line, and not being caught up with. */
   #isLive = false;
   /** Who came while it was not. @type {Set<string>} */
@@ -87,7 +84,7 @@ export class Desk extends Emitter {
       signal: ({ type, data }) => type === "agent.changed" && this.#meet([data.agent]),
       reset: () => {
         this.conversations.clear();
-        this.#told.clear();
+        this.#told.forget();
       },
       event: (event) => event.type.startsWith("conversation.") && this.#hear(event),
       // On each line anew: last messages and unread counts are in the lists alone.
@@ -195,7 +192,7 @@ export class Desk extends Emitter {
 
   /** @param {string} method @param {string} id @param {object} [more] */
   async ask(method, id, more = {}) {
-    const since = this.#tellings;
+    const since = this.#told.now;
     try {
       const { conversation } = await this.parley.call(method, { conversation: id, ...more });
       this.#learn(conversation, since);
@@ -259,9 +256,9 @@ export class Desk extends Emitter {
   }
 
   async #readAgents() {
-    const since = this.#tellings;
+    const since = this.#told.now;
     const { agents } = await this.parley.call("agent.list").catch(unlessPassing({ agents: [] }));
-    this.#meet(agents.filter((/** @type {Agent} */ { subject }) => !this.#isToldSince(subject, since)));
+    this.#meet(agents.filter((/** @type {Agent} */ { subject }) => !this.#told.isNewer(subject, since)));
   }
 
   /** Every page of a short list. @param {string} method @param {string} plural @returns {Promise<any[]>} */
@@ -298,7 +295,7 @@ export class Desk extends Emitter {
 
   /** @param {Record<string, unknown>} asked @returns {Promise<{conversations: Conversation[], next: string|null}>} */
   async #list(asked) {
-    const since = this.#tellings;
+    const since = this.#told.now;
     const answer = await this.parley.call("conversation.list", asked);
     for (const one of answer.conversations) this.#learn(one, since);
     return answer;
@@ -308,22 +305,19 @@ export class Desk extends Emitter {
   #meet(agents) {
     for (const agent of agents) {
       this.agents.set(agent.subject, agent);
-      this.#told.set(agent.subject, ++this.#tellings);
+      this.#told.note(agent.subject);
     }
     this.emit("changed", null);
   }
 
-  /** @param {string} id @param {number} since */
-  #isToldSince(id, since) {
-    return (this.#told.get(id) ?? 0) > since;
-  }
-
   /** @param {import("../parley.js").Event} event of the queue */
   #hear({ type, actor, data }) {
-    const { id, status } = data.conversation;
+    const { id, status, visitor } = data.conversation;
     const wasOpen = this.conversations.get(id)?.status === "open";
-    this.#told.set(id, ++this.#tellings);
+    this.#told.note(id);
     this.#know(data.conversation);
+    // Whoever else changed it may have erased what its visitor said.
+    if (type === "conversation.updated" && actor.subject !== visitor.subject) void this.#readLast(id);
     const begins = type === "conversation.queued" || type === "conversation.reopened" || (type === "conversation.transferred" && wasOpen);
     if (!begins || status !== "queued" || actor.subject === this.me.subject) return;
     // Of what is caught up with, the lists tell who still waits, and with what.
@@ -336,7 +330,7 @@ export class Desk extends Emitter {
   #learn(answered, since) {
     const known = this.conversations.get(answered.id);
     if (!known) return this.#know(answered);
-    const told = this.#isToldSince(answered.id, since) ? known : answered;
+    const told = this.#told.isNewer(answered.id, since) ? known : answered;
     const isOlder = (known.last_message?.seq ?? 0) > (answered.last_message?.seq ?? 0);
     const { last_message, unread } = isOlder ? known : { ...known, ...answered };
     this.#know({ ...told, last_message, unread });
@@ -354,8 +348,9 @@ export class Desk extends Emitter {
   async #readLast(id) {
     const { messages } = await this.parley.call("message.list", { room: id, limit: 1 }).catch(() => ({ messages: [] }));
     const known = this.conversations.get(id);
-    if (!known || messages.length === 0 || messages[0].seq <= (known.last_message?.seq ?? 0)) return;
-    this.conversations.set(id, { ...known, last_message: messages[0], unread: (known.unread ?? 0) + 1 });
+    const seen = known?.last_message?.seq ?? 0;
+    if (!known || messages.length === 0 || messages[0].seq < seen) return;
+    this.conversations.set(id, { ...known, last_message: messages[0], unread: (known.unread ?? 0) + (messages[0].seq > seen ? 1 : 0) });
     this.emit("changed", null);
   }
 

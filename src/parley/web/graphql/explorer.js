@@ -200,6 +200,8 @@ schema.addEventListener("toggle", async () => {
   sdl.textContent = "…";
   try {
     const answer = await fetch("/graphql/schema.graphql");
+    // What stands there instead is no schema, and must not stay.
+    if (!answer.ok) throw new Error(answer.statusText);
     const text = (await answer.text()).trim();
     // A definition begins at the margin; the blank lines within one do not.
     definitions = text.split(/\n\n(?=\S)/);

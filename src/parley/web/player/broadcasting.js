@@ -99,7 +99,10 @@ export class Broadcasting extends Emitter {
   /** @returns {Promise<void>} rejects with the refusal */
   async look() {
     const token = await this.#signIn.access();
-    this.stream = await describe(this.#name, token);
+    const before = this.stream;
+    const found = await describe(this.#name, token);
+    // What the line told meanwhile, or our own end, is newer; but it says nothing of what one may.
+    this.stream = this.stream === before ? found : { ...found, ...this.stream };
     this.me = String(peek(token).name ?? "");
     this.emit("changed", null);
   }
@@ -156,8 +159,8 @@ export class Broadcasting extends Emitter {
 
   /** @param {import("./kept_line.js").LineState} state */
   #moved({ name, reason }) {
-    if (name !== "open") this.#isOurs = false;
-    if (name !== "open" && this.#writer) {
+    if (name !== "open" && this.#isOurs) {
+      this.#isOurs = false;
       this.#writer = null;
       this.#lostMs = performance.now();
     }

@@ -220,7 +220,7 @@ export class Listening extends Emitter {
       this.#silence();
       // It is played again once the socket says that it is live.
       if (this.stream) this.stream = { ...this.stream, live: false };
-      setTimeout(() => this.#line.start(), isBroken ? BROKEN_MS : 0);
+      setTimeout(() => this.#media === null && this.#line.start(), isBroken ? BROKEN_MS : 0);
       this.emit("changed", null);
     };
     // The stream comes by one way or by the other; what is on was told already.
