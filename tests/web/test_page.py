@@ -132,6 +132,19 @@ async def test_scrolling_back_loads_what_is_older_without_moving_what_is_read(
               const moved = [];
               const frames = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
               const isWhole = () => log.querySelector(".beginning") !== null;
+              // Straight to the top: what is older comes while the first message that was loaded is in sight.
+              const nth = (place) => log.querySelectorAll("article")[place];
+              log.scrollTop = 0;
+              await frames();
+              const begin = nth(0).dataset.key;
+              let [key, before] = [];
+              while (nth(0).dataset.key === begin) {
+                log.scrollTop = 0;
+                key = nth(2).dataset.key;
+                before = nth(2).getBoundingClientRect().top;
+                await frames();
+              }
+              moved.push(Math.abs(log.querySelector(`[data-key="${key}"]`).getBoundingClientRect().top - before));
               for (let step = 0; step < 1000 && (log.scrollTop > 0 || !isWhole()); step++) {
                 if (log.scrollTop === 0) {
                   await frames(); // who scrolls faster than the server answers waits for it at the top

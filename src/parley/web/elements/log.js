@@ -44,7 +44,11 @@ export class ParleyLog extends HTMLElement {
   #tailElement = h("div", { class: "log-tail" });
   #column = h("div", { class: "log-column" }, this.#top, this.#body, this.#tailElement);
   #isAtEnd = true;
-  /** The first row in sight and where it stood, to find it again when heights change. @type {{key: string, topPx: number}|null} */
+  /**
+   * The first row in sight and where it ended, to find it again when heights change. Its end, for what is read is below it: a
+   * row loses its day's divider, or its name, when what came before it is loaded.
+   * @type {{key: string, bottomPx: number}|null}
+   */
   #anchor = null;
   #isScheduled = false;
   #sizes = new ResizeObserver(() => this.#settle());
@@ -291,7 +295,7 @@ export class ParleyLog extends HTMLElement {
       this.scrollTop = this.scrollHeight;
     } else if (this.#anchor) {
       const row = this.#rows.get(this.#anchor.key);
-      if (row) this.scrollTop += row.getBoundingClientRect().top - this.#anchor.topPx;
+      if (row) this.scrollTop += row.getBoundingClientRect().bottom - this.#anchor.bottomPx;
     }
   }
 
@@ -302,7 +306,7 @@ export class ParleyLog extends HTMLElement {
       for (const { key } of chunk.items) {
         const box = this.#rows.get(key)?.getBoundingClientRect();
         if (!box || box.bottom <= edge) continue;
-        this.#anchor = { key, topPx: box.top };
+        this.#anchor = { key, bottomPx: box.bottom };
         return;
       }
     }
