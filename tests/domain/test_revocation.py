@@ -4,9 +4,11 @@ import pytest
 from msgspec import structs
 
 from parley.domain.beginnings import VerifiedStart
+from parley.domain.ports import Rules
 from parley.domain.principal import OPERATOR, Principal
 from parley.domain.revocation import InForce, Revoke
 from parley.domain.rooms import Create
+from parley.domain.sign_ins import Start
 from parley.tokens import AccessClaims
 from tests.domain.helpdesk import Helpdesk
 from tests.stage import START_MS, Stage, narrowed, somebody
@@ -36,6 +38,23 @@ def test_a_sign_out_of_an_external_token_is_remembered_while_there_may_be_others
     assert targets(stage) == ["session:s9"]
     stage.clock.forward(s=2 * 86_400)
     assert targets(stage) == [] if sid_is_made_up else ["session:s9"]
+
+
+def test_a_sign_out_is_remembered_for_an_access_tokens_life_and_for_the_bearers_own_where_that_was_longer(
+    stage: Stage,
+) -> None:
+    """As after a restart with a shorter `ACCESS_TTL`."""
+    for ttl_s in (60, 86_400):
+        session, _ = stage.decide(OPERATOR, Start(stage.account(f"ada{ttl_s}").subject, 2**50, None, None)).reply
+        ada = structs.replace(
+            somebody(session.subject, session=session.id, kept=True), expires_at_s=stage.clock.now_ms / 1000 + ttl_s
+        )
+        stage.do(ada, Revoke(session=session.id))
+        lasts_s = max(Rules().access_ttl_s, ttl_s)
+        stage.clock.forward(s=lasts_s - 1)
+        assert targets(stage) == [f"session:{session.id}"]
+        stage.clock.forward(s=2)
+        assert targets(stage) == []
 
 
 def test_a_token_that_an_admin_names_is_remembered_as_long_as_any_may_last(stage: Stage) -> None:

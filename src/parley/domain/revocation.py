@@ -134,8 +134,9 @@ def end_session(tx: Transaction, who: Acting, session_id: str, reason: str = DEF
     until_ms = None
     if session is not None:
         tx.remove(session)
-        # Nothing is issued under it any more, and what was lasts no longer than an access token does.
-        until_ms = who.now_ms + _ttl_ms(who, session)
+        # Nothing is issued under it any more, and what was lasts no longer than an access token does; but one from
+        # before a change of the settings, as the bearer's own may be, which says so.
+        until_ms = max(who.now_ms + _ttl_ms(who, session), _own_token_until_ms(who, session_id))
     elif session_id == who.principal.session and who.principal.claims and who.principal.claims.sid_is_made_up:
         # What else was issued in that second lasts about as long.
         until_ms = int(who.principal.expires_at_s * 1000) + A_DAY_MS
@@ -160,6 +161,12 @@ def end_other_sessions(tx: Transaction, who: Acting, subject: str) -> list[Chang
     """End the subject's sign-ins but for the one that asks."""
     others = [session for session in tx.sessions_of(subject) if session.id != who.principal.session]
     return [end_session(tx, who, session.id) for session in others]
+
+
+def _own_token_until_ms(who: Acting, session_id: str) -> int:
+    """When the token of the one who acts expires, where it is of this session; else 0."""
+    until_s = who.principal.expires_at_s
+    return int(until_s * 1000) if session_id == who.principal.session and isfinite(until_s) else 0
 
 
 def _ttl_ms(who: Acting, session: Session) -> int:
