@@ -37,10 +37,13 @@ def die_with_parent() -> None:
 
 
 def _own_ports() -> Iterator[int]:
-    """Ports below those that the kernel gives away by itself; each of several workers has its own."""
+    """Ports below those that the kernel gives away by itself; each of several workers has its own.
+
+    Every second one: the demo's shop stands beside its chat.
+    """
     numbers = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
     worker, workers = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
-    ports = list(range(10_000 + int(worker.removeprefix("gw")), int(numbers[0]), int(workers)))
+    ports = list(range(10_000 + 2 * int(worker.removeprefix("gw")), int(numbers[0]), 2 * int(workers)))
     random.shuffle(ports)  # others of this machine may run these tests too
     yield from itertools.cycle(ports or [0])
 

@@ -13,7 +13,7 @@ from tests.serving import ServerProcess, native
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
-OTHERS = 1000 if LONG else 200
+OTHERS = 1000 if LONG else 100
 IDLE = 10_000 if LONG else 500
 
 
