@@ -87,7 +87,7 @@ def test_processes_that_start_at_once_agree_on_the_keys(tmp_path: Path) -> None:
         assert process.stdin is not None
         process.stdin.close()  # all have imported by now or soon: go
         process.stdin = None
-    said = {process.communicate(timeout=30)[0] for process in starting}
+    said = {process.communicate(timeout=100)[0] for process in starting}
     assert len(said) == 1
     assert said != {""}
     assert len(list((tmp_path / "keys").glob("signing-*"))) == 1
