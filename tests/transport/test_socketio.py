@@ -347,7 +347,7 @@ async def test_a_drain_says_so_and_ends_the_transport_without_a_disconnect(tmp_p
         await client.open(server.url, transport, {})
         await client.join(server.token("ada"))
         sessions = server.server.front.engine.sessions
-        await until(lambda: all(one._backlog.is_awaited for one in sessions.values() if one.is_polled))
+        await until(lambda: all(one._http.is_awaited for one in sessions.values() if one.is_polled))
         server.server.stop()
         assert await client.closed() == (1012, "restarting")
         assert client.news[-1]["params"] == {"code": 1012, "reason": "restarting", "reconnect": True}
