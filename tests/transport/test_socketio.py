@@ -11,6 +11,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect
 
+from parley.server import front
 from tests.here import HereServer, serving, until
 from tests.serving import PATIENCE_S, CommandRefused
 from tests.socketio import Refused, SocketIoClient, Transport, socketio
@@ -352,6 +353,26 @@ async def test_a_drain_says_so_and_ends_the_transport_without_a_disconnect(tmp_p
         assert await client.closed() == (1012, "restarting")
         assert client.news[-1]["params"] == {"code": 1012, "reason": "restarting", "reconnect": True}
         assert not client.disconnected
+        await client.leave()
+
+
+async def test_who_is_between_two_polls_at_a_drain_is_told_so_at_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(front, "FAREWELLS_S", PATIENCE_S)
+    async with serving(tmp_path / "data") as server:
+        client = SocketIoClient()
+        await client.open(server.url, "polling", {})
+        await client.join(server.token("ada"))
+        session = server.server.front.engine.sessions[client.engine["sid"]]
+        client.rest()
+        await client.call("session.describe")
+        await client._reading  # the poll that waited had its answer, and no other begins
+        server.server.stop()
+        await until(lambda: not session.is_open)
+        client.poll_on()
+        assert await client.closed() == (1012, "restarting")
+        assert client.news[-1]["params"] == {"code": 1012, "reason": "restarting", "reconnect": True}
         await client.leave()
 
 

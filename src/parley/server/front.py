@@ -41,6 +41,8 @@ from parley.transport.wires import FramedEncoder, Wire
 
 #: What is counted under its own name; others are whatever a client calls them.
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+#: How long a drain goes on listening for those whose next poll is on its way.
+FAREWELLS_S: Final = 0.5
 
 
 class Front:
@@ -74,10 +76,16 @@ class Front:
         self.app = self._application()
         self._count()
 
-    def drain(self) -> None:
-        self.engine.drain()
+    async def drain(self) -> None:
         for each in self._audio:
             each.drain()
+        self.engine.drain()
+        # Who is between two polls comes for the last words at once, and nobody listens there any more after this.
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + FAREWELLS_S
+        while self.engine.has_farewells and loop.time() < until_s:  # noqa: ASYNC110 - half a second at most
+            await asyncio.sleep(0.01)
+        self.engine.drain()  # those who came meanwhile
 
     def _node(self) -> Node:
         parts, limits, auth = self._parts, self._parts.settings.limits, self._parts.settings.auth

@@ -2,7 +2,7 @@
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -30,7 +30,7 @@ class Beside:
 class Serving(uvicorn.Server):
     """uvicorn's server without its signal handlers, which would end the process by the signal and not with 0."""
 
-    def __init__(self, app: Any, ws: Any, ready: Callable[[], None], drain: Callable[[], None]) -> None:
+    def __init__(self, app: Any, ws: Any, ready: Callable[[], None], drain: Callable[[], Awaitable[None]]) -> None:
         config = uvicorn.Config(
             app,
             http=HttpProtocol,
@@ -59,7 +59,7 @@ class Serving(uvicorn.Server):
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._drain()  # sessions over HTTP are no sockets of uvicorn's, which tells those itself
+        await self._drain()  # sessions over HTTP are no sockets of uvicorn's, which tells those itself
         await super().shutdown(sockets)
 
 

@@ -38,6 +38,11 @@ class Engine:
             session.look_at_time()
         return self.sessions.get(sid)
 
+    @property
+    def has_farewells(self) -> bool:
+        """Whether the last words of a session still wait for its next poll."""
+        return any(not session.is_open for session in self.sessions.values())
+
     def drain(self) -> None:
         """The server stops: each session that is polled ends in its peer's own words. A WebSocket is told by itself."""
         for session in list(self.sessions.values()):
