@@ -145,6 +145,41 @@ const held = async (name, options) => {{
 """
 
 
+async def test_what_is_said_before_the_line_is_in_is_heard_after_it(open_chat: OpenChat) -> None:
+    chat = await open_chat()
+    assert await chat.run(
+        f"""{GATED}
+        // The answer that says who we are comes once a renewal, which nothing is left for, would have been refused.
+        class Late extends WebSocket {{
+          set onmessage(hear) {{
+            const warned = new Promise((resolve) => (this.warned = resolve));
+            super.onmessage = async (message) => {{
+              const {{ id, method }} = JSON.parse(message.data);
+              if (id === 1) {{
+                await warned;
+                await navigator.locks.request(`late ${{location.origin}}`, () => {{}});
+                await new Promise((resolve) => setTimeout(resolve));
+              }}
+              hear(message);
+              if (method === "session.expiring") this.warned();
+            }};
+          }}
+        }}
+        const store = memoryStore();
+        const parley = new Parley({{ store, session: "late", WebSocket: Late }});
+        await parley.login("ada", "ada");
+        await store.remove();
+        const states = [];
+        parley.on("state", ({{ name }}) => states.push(name));
+        const isHeld = until(parley, "held");
+        await parley.connect();
+        await isHeld;
+        parley.disconnect();
+        return states;
+        """
+    ) == ["connecting", "live", "held", "ended"]
+
+
 async def test_somebody_else_who_signs_in_where_a_line_is_held_goes_on_as_themselves(open_chat: OpenChat) -> None:
     chat = await open_chat()
     assert await chat.run(

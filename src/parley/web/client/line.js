@@ -35,6 +35,8 @@ export class Line {
   #heardMs = Date.now();
   /** @type {ReturnType<typeof setTimeout>|undefined} */
   #timer;
+  /** What was said before we are in: the owner, who decides by who we are, hears it after that. @type {[string, any][]|null} */
+  #early = [];
   /** The `session.closing` that announced the end, for where the close frame itself gets lost. @type {LineEnd|null} */
   #announced = null;
 
@@ -96,6 +98,9 @@ export class Line {
         clearTimeout(this.#timer);
         this.#watch(this.#options.silenceMs);
         this.#handlers.live(session);
+        const early = this.#early ?? [];
+        this.#early = null;
+        for (const [method, params] of early) if (!this.#over) this.#handlers.notice(method, params);
       },
       (/** @type {ParleyError} */ error) => {
         // A failed first message is followed by 4401; nothing is lost by not waiting for that.
@@ -128,7 +133,9 @@ export class Line {
   #take(one) {
     if (one.method !== undefined) {
       if (one.method === "session.closing") this.#announced = { code: one.params.code, reason: one.params.reason };
-      if (one.method !== "ping") this.#handlers.notice(one.method, one.params ?? {});
+      if (one.method === "ping") return;
+      if (this.#early) this.#early.push([one.method, one.params ?? {}]);
+      else this.#handlers.notice(one.method, one.params ?? {});
       return;
     }
     const waiting = typeof one.id === "number" ? this.#waiting.get(one.id) : undefined;
