@@ -23,6 +23,8 @@ export class Attendance {
   typing = new Map();
 
   #handlers;
+  /** What was told while a list was on its way: the list may be older. @type {Set<(() => void)[]>} */
+  #loads = new Set();
 
   /** @param {{people: () => void, typing: () => void}} handlers told of what changed */
   constructor(handlers) {
@@ -42,14 +44,15 @@ export class Attendance {
   async loadMembers(parley, room) {
     /** @type {Map<string, Member>} */
     const members = new Map();
-    let after;
-    do {
-      const page = await parley.call("room.members", { room, limit: 100, ...(after ? { after } : {}) });
-      for (const member of page.members) members.set(member.subject, member);
-      after = page.next;
-    } while (after && members.size < MEMBERS_MAX);
-    this.members = members;
-    this.#handlers.people();
+    const read = async () => {
+      let after;
+      do {
+        const page = await parley.call("room.members", { room, limit: 100, ...(after ? { after } : {}) });
+        for (const member of page.members) members.set(member.subject, member);
+        after = page.next;
+      } while (after && members.size < MEMBERS_MAX);
+    };
+    await this.#load(read, () => (this.members = members));
   }
 
   /**
@@ -57,10 +60,37 @@ export class Attendance {
    * @param {string} room its id
    */
   async loadPresent(parley, room) {
-    const { present, count } = await parley.call("presence.list", { room });
-    this.present = new Map(present.map((/** @type {Person} */ person) => [person.subject, person]));
-    this.presentCount = count ?? null;
+    await this.#load(
+      () => parley.call("presence.list", { room }),
+      ({ present, count }) => {
+        this.present = new Map(present.map((/** @type {Person} */ person) => [person.subject, person]));
+        this.presentCount = count ?? null;
+      },
+    );
+  }
+
+  /**
+   * @template T
+   * @param {() => Promise<T>} read
+   * @param {(found: T) => void} take
+   */
+  async #load(read, take) {
+    /** @type {(() => void)[]} */
+    const meanwhile = [];
+    this.#loads.add(meanwhile);
+    try {
+      take(await read());
+    } finally {
+      this.#loads.delete(meanwhile);
+    }
+    for (const change of meanwhile) change();
     this.#handlers.people();
+  }
+
+  /** Now, and once more on each list that comes. @param {() => void} change */
+  #change(change) {
+    for (const meanwhile of this.#loads) meanwhile.push(change);
+    change();
   }
 
   /**
@@ -69,12 +99,14 @@ export class Attendance {
    * @param {string} verb
    */
   member(member, verb) {
-    if (verb === "left" || verb === "removed") {
-      this.members.delete(member.subject);
-      this.present.delete(member.subject);
-    } else {
-      this.members.set(member.subject, member);
-    }
+    this.#change(() => {
+      if (verb === "left" || verb === "removed") {
+        this.members.delete(member.subject);
+        this.present.delete(member.subject);
+      } else {
+        this.members.set(member.subject, member);
+      }
+    });
   }
 
   /**
@@ -82,13 +114,13 @@ export class Attendance {
    * @param {{count?: number, joined?: Person[], left?: Person[]}} data
    */
   presenceChanged({ count, joined, left }) {
-    if (typeof count === "number") this.presentCount = count;
-    for (const person of joined ?? []) this.present.set(person.subject, person);
-    for (const { subject } of left ?? []) {
-      this.present.delete(subject);
-      this.stopTyping(subject);
-    }
-    if (joined || left) this.presentCount = null;
+    this.#change(() => {
+      if (typeof count === "number") this.presentCount = count;
+      for (const person of joined ?? []) this.present.set(person.subject, person);
+      for (const { subject } of left ?? []) this.present.delete(subject);
+      if (joined || left) this.presentCount = null;
+    });
+    for (const { subject } of left ?? []) this.stopTyping(subject);
     this.#handlers.people();
   }
 

@@ -17,25 +17,40 @@ import { signInDialog, signInPage } from "../elements/sign_in.js";
 import { Workspace } from "./workspace.js";
 
 const TIMES_MS = 20_000;
+/** How soon the rooms are asked for again where the server had trouble with it. */
+const AGAIN_MS = 2_000;
 
 const app = /** @type {HTMLElement} */ (document.getElementById("app"));
 
 /** @param {string} [note] */
 async function begin(note) {
   const parley = new Parley();
-  for (let isKept = await parley.isSignInKept; ; isKept = false) {
-    if (!isKept) await signInPage(app, parley, note);
+  for (let isSignedIn = await parley.isSignInKept; ; ) {
+    if (!isSignedIn) await signInPage(app, parley, note);
     fill(app, h("div", { class: "waiting", role: "status" }, h("span", null, "Connecting…")));
     try {
-      const session = await parley.connect();
-      const workspace = new Workspace(parley, session);
-      await workspace.look();
+      const workspace = await enter(parley);
       workspace.resume();
-      run(parley, workspace);
-      return;
+      return run(parley, workspace);
     } catch (error) {
-      note = error instanceof ParleyError && error.code !== "sign_in_needed" ? "Please sign in again." : undefined;
+      if (!(error instanceof ParleyError)) throw error;
+      note = error.code === "sign_in_needed" ? undefined : "Please sign in again.";
+      // A line that was cut just now comes back by itself: that needs nobody's password.
+      isSignedIn = error.passing && parley.state.name !== "held" && parley.state.name !== "ended";
+      if (parley.state.name === "live") await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }
+  }
+}
+
+/** @param {Parley} parley */
+async function enter(parley) {
+  const workspace = new Workspace(parley, await parley.connect());
+  try {
+    await workspace.look();
+    return workspace;
+  } catch (error) {
+    workspace.close();
+    throw error;
   }
 }
 
@@ -44,6 +59,7 @@ async function begin(note) {
  * @param {Workspace} workspace
  */
 function run(parley, workspace) {
+  const { subject } = workspace.me;
   const strip = /** @type {import("../elements/strip.js").ParleyStrip} */ (document.createElement("parley-strip"));
   const frame = h("div", { class: "frame", "data-pane": "rooms" });
   const isNarrow = () => matchMedia("(max-width: 719px)").matches;
@@ -86,6 +102,8 @@ function run(parley, workspace) {
       // In every tab, and after the last draft was saved.
       workspace.kept.forget();
     }),
+    // Somebody else signed in where this one was asked to: what is before their eyes is not theirs.
+    parley.on("session", (session) => session.subject !== subject && finish()),
     workspace.on("rooms", () => title()),
     workspace.on("current", (room) => {
       if (room && location.hash !== hashOf(room.id)) history.pushState(null, "", hashOf(room.id));
@@ -100,7 +118,7 @@ function run(parley, workspace) {
   }
 
   function follow() {
-    const room = workspace.rooms.get(decodeURIComponent(location.hash.slice(1)));
+    const room = workspace.rooms.get(named());
     if (room && room !== workspace.current) workspace.show(room);
     else if (!room && isNarrow()) pane("rooms");
   }
@@ -138,11 +156,20 @@ function run(parley, workspace) {
   );
   const times = setInterval(() => refreshTimes(app), TIMES_MS);
 
-  const asked = workspace.rooms.get(decodeURIComponent(location.hash.slice(1)));
+  const asked = workspace.rooms.get(named());
   const first = asked ?? workspace.sorted.find(({ unread }) => unread > 0) ?? workspace.sorted[0] ?? null;
   if (first) history.replaceState(null, "", hashOf(first.id));
   workspace.show(first);
   title();
+}
+
+/** The room that the address names; an address may say anything. */
+function named() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return "";
+  }
 }
 
 /** @param {string} id */

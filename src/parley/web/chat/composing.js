@@ -31,6 +31,8 @@ export class Composing {
   #typingSaidMs = 0;
   /** The draft that an edit pushed aside. */
   #aside = "";
+  /** Edits that were refused while something else was written, by room: given back as soon as there is a place. @type {Map<string, {id: string, text: string}>} */
+  #refused = new Map();
 
   /**
    * @param {import("./workspace.js").Workspace} workspace
@@ -42,7 +44,10 @@ export class Composing {
     this.#handlers = handlers;
     this.element.addEventListener("submit-text", () => this.#submit());
     this.element.addEventListener("draft", () => this.#drafted());
-    this.element.addEventListener("cancel", () => this.#compose(this.#aside));
+    this.element.addEventListener("cancel", () => {
+      this.#compose(this.#aside);
+      this.#giveBack();
+    });
     this.element.addEventListener("edit-last", () => {
       const last = this.#room?.lastOwn;
       if (last) this.edit(last);
@@ -59,6 +64,7 @@ export class Composing {
   enter(room) {
     this.#room = room;
     this.#compose(this.#workspace.kept.draft(room.id));
+    this.#giveBack();
   }
 
   /** Keep what was written; others need not wait for it. */
@@ -83,10 +89,23 @@ export class Composing {
 
   /** @param {Message} message */
   edit(message) {
-    const aside = this.element.mode.kind === "edit" ? this.#aside : this.element.text;
-    this.element.set(message.text ?? "", { kind: "edit", id: message.id });
-    this.#aside = aside;
+    this.#edit(message.id, message.text ?? "");
     this.element.focus();
+  }
+
+  /** @param {string} id @param {string} text */
+  #edit(id, text) {
+    const aside = this.element.mode.kind === "edit" ? this.#aside : this.element.text;
+    this.element.set(text, { kind: "edit", id });
+    this.#aside = aside;
+  }
+
+  /** An edit that was refused goes back to where it was written; what is being written by now is not overwritten. */
+  #giveBack() {
+    const refused = this.#room && this.#refused.get(this.#room.id);
+    if (!this.#room || !refused || this.element.mode.kind !== "new") return;
+    this.#refused.delete(this.#room.id);
+    this.#edit(refused.id, refused.text);
   }
 
   /** @param {string} text @param {import("../elements/composer.js").Mode} [mode] */
@@ -111,9 +130,9 @@ export class Composing {
     const room = this.#room;
     clearTimeout(this.#typingTimer);
     if (active) this.#typingTimer = setTimeout(() => this.#sayTyping(false), TYPING_PAUSE_MS);
-    const isSaid = Date.now() - this.#typingSaidMs < TYPING_AGAIN_MS;
-    if (!room?.mayWrite || active === isSaid) return;
-    if (!active && this.#typingSaidMs === 0) return;
+    const isSaid = this.#typingSaidMs > 0;
+    const isFresh = Date.now() - this.#typingSaidMs < TYPING_AGAIN_MS;
+    if (!room?.mayWrite || (active ? isFresh : !isSaid)) return;
     this.#typingSaidMs = active ? Date.now() : 0;
     // Typing is a courtesy: lost, it is not missed.
     this.#workspace.parley.call("typing.set", { room: room.id, active }).catch(() => {});
@@ -133,21 +152,20 @@ export class Composing {
     this.#typingSaidMs = 0;
     this.#compose("");
     this.#saveDraft();
+    this.#giveBack();
     this.#handlers.sent();
   }
 
   /** @param {Room} room @param {string} id @param {string} text */
   async #saveEdit(room, id, text) {
-    const draft = this.#aside;
-    this.#compose(draft);
+    this.#compose(this.#aside);
+    this.#giveBack();
     if (room.find(id)?.text === text.trim()) return;
     try {
       await this.#workspace.parley.call("message.edit", { message: id, text: text.trim() });
     } catch (error) {
-      if (room !== this.#room) return;
-      // The text goes back to where it was written: it must not be lost.
-      this.#aside = draft;
-      this.element.set(text, { kind: "edit", id });
+      this.#refused.set(room.id, { id, text });
+      this.#giveBack();
       const { code } = /** @type {import("../parley.js").ParleyError} */ (error);
       this.#handlers.trouble(code === "forbidden" ? "Too late: a message can be edited for 15 minutes." : `Not changed, your text is kept. ${code}`);
     }

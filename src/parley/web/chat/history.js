@@ -31,8 +31,8 @@ export class History {
   #handlers;
   /** Newer states of messages than a page of history may bring. @type {Map<string, Message>} */
   #changed = new Map();
-  /** Created while the first page was on its way. @type {Message[]} */
-  #arrived = [];
+  /** Created while the first page is on its way; null where none is. @type {Message[]|null} */
+  #arrived = null;
 
   /**
    * @param {import("../parley.js").Parley} parley
@@ -47,11 +47,13 @@ export class History {
 
   /** Load the newest page. @param {Promise<unknown>} besides is waited for, too */
   async load(besides) {
+    this.#arrived = [];
     const [{ messages, complete }] = await Promise.all([this.#parley.call("message.list", { room: this.#room, limit: PAGE }), besides]);
     this.items = messages.map((/** @type {Message} */ message) => this.#item(message));
     this.isComplete = complete;
     this.isLoaded = true;
-    for (const message of this.#arrived.splice(0)) this.#append(message);
+    for (const message of this.#arrived) this.#append(message);
+    this.#arrived = null;
   }
 
   async loadOlder() {
@@ -78,7 +80,7 @@ export class History {
     this.isLoaded = false;
     this.isComplete = false;
     this.#changed.clear();
-    this.#arrived = [];
+    this.#arrived?.splice(0);
   }
 
   /** @param {string} id */
@@ -101,7 +103,7 @@ export class History {
   /** @param {Message} message */
   created(message) {
     if (this.isLoaded) this.#append(message);
-    else this.#arrived.push(message);
+    else this.#arrived?.push(message);
   }
 
   /** @param {Message} message edited, or deleted */

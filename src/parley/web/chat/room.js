@@ -8,6 +8,7 @@ import { Emitter } from "../client/emitter.js";
 import { Attendance } from "./attendance.js";
 import { History } from "./history.js";
 import { Outgoing } from "./outgoing.js";
+import { Reading } from "./reading.js";
 
 /**
  * @typedef {import("../parley.js").Message} Message
@@ -39,9 +40,6 @@ export class Room extends Emitter {
   isFollowed = false;
   /** Who read how far. @type {Map<string, number>} */
   receipts = new Map();
-  /** How far we read. @type {number|null} */
-  readSeq = null;
-  unread = 0;
   /** Where "New" stands: the first unread message when the room was opened. @type {string|null} */
   firstNew = null;
   /** Why it can't be read now; `isGone` where that is for good, and not the whole connection's end. @type {string|null} */
@@ -58,7 +56,7 @@ export class Room extends Emitter {
   #loading = null;
   #isOpened = false;
   #wasLive = false;
-  #marked = 0;
+  #reading = new Reading();
   /** Settles when we know what is unread, or that we will not. @type {() => void} */
   #tellKnown = () => {};
   #known = new Promise((resolve) => (this.#tellKnown = () => resolve(undefined)));
@@ -78,13 +76,17 @@ export class Room extends Emitter {
       updated: (item) => this.emit("updated", item),
     });
     this.#outgoing = new Outgoing(info.id, workspace, {
-      isThere: ({ seq }) => this.isLoaded && seq <= this.#seq,
+      isThere: ({ seq }) => seq <= this.#seq,
       changed: () => this.emit("pending", null),
     });
   }
 
   get id() {
     return this.info.id;
+  }
+
+  get unread() {
+    return this.#reading.unread;
   }
 
   get title() {
@@ -187,7 +189,7 @@ export class Room extends Emitter {
 
   /** Put "New" where reading stopped; when a room is opened, not while it is read. */
   placeNew() {
-    const from = this.readSeq ?? 0;
+    const from = this.#reading.seq ?? 0;
     this.firstNew =
       this.unread === 0 ? null : (this.items.find(({ message }) => message.seq > from && message.sender.subject !== this.#me)?.key ?? null);
   }
@@ -196,7 +198,7 @@ export class Room extends Emitter {
     if (this.isLoaded) return;
     await this.#history.load(this.#known);
     // A mark that lies further back is worth a few pages more.
-    const from = this.readSeq ?? 0;
+    const from = this.#reading.seq ?? 0;
     for (let pages = 0; this.unread > 0 && !this.isComplete && pages < 3 && this.items[0].message.seq > from; pages++) {
       await this.loadOlder();
     }
@@ -272,14 +274,9 @@ export class Room extends Emitter {
   /** Tell that we read up to the newest. */
   markRead() {
     const seq = this.#seq;
-    this.unread = 0;
+    this.#reading.forget(seq);
     this.emit("info", null);
-    if (!this.isMine || seq <= this.#marked || seq <= (this.readSeq ?? 0)) return;
-    this.#marked = seq;
-    this.#parley.call("receipt.mark", { room: this.id, seq }).then(
-      () => (this.readSeq = Math.max(this.readSeq ?? 0, seq)),
-      () => (this.#marked = 0),
-    );
+    if (this.isMine) this.#reading.mark(seq, () => this.#parley.call("receipt.mark", { room: this.id, seq }));
   }
 
   async #catchUp() {
@@ -293,18 +290,14 @@ export class Room extends Emitter {
     }
     // Someone who reads along without being a member may not ask all of these; what fails is asked again on the next line.
     await Promise.allSettled(wanted);
-    if (this.#readUpTo < this.#seq) await this.#countUnread().catch(() => {});
+    if (this.#reading.upTo < this.#seq) await this.#countUnread().catch(() => {});
     this.#tellKnown();
-  }
-
-  get #readUpTo() {
-    return Math.max(this.readSeq ?? 0, this.#marked);
   }
 
   async #countUnread() {
     if (!this.isMine) return;
-    const { messages } = await this.#parley.call("message.list", { room: this.id, after: this.#readUpTo, limit: UNREAD_MAX });
-    this.unread = messages.filter((/** @type {Message} */ { sender }) => sender.subject !== this.#me).length;
+    const { messages } = await this.#parley.call("message.list", { room: this.id, after: this.#reading.upTo, limit: UNREAD_MAX });
+    for (const { seq, sender } of /** @type {Message[]} */ (messages)) if (sender.subject !== this.#me) this.#reading.add(seq);
     this.emit("info", null);
   }
 
@@ -326,9 +319,11 @@ export class Room extends Emitter {
     const isOwn = message.sender.subject === this.#me;
     this.#attendance.stopTyping(message.sender.subject);
     this.#history.created(message);
+    // Who looks at another room does not need all of this one.
+    if (this.#workspace.current !== this) this.#history.shorten();
     if (isOwn && message.client_id) this.#outgoing.drop(message.client_id);
     if (!isOwn) {
-      this.unread += 1;
+      this.#reading.add(message.seq);
       this.emit("info", null);
       this.#workspace.arrived(this, message);
     }
@@ -360,11 +355,7 @@ export class Room extends Emitter {
     for (const { subject, seq } of receipts) {
       if (subject === this.#me) {
         // Read in another tab is read here too.
-        if (seq > (this.readSeq ?? -1)) this.readSeq = seq;
-        if (seq >= this.#seq && this.unread > 0) {
-          this.unread = 0;
-          this.emit("info", null);
-        }
+        if (this.#reading.heard(seq)) this.emit("info", null);
         continue;
       }
       for (const one of [this.receipts.get(subject), seq]) {
@@ -381,8 +372,7 @@ export class Room extends Emitter {
     this.info = { ...this.info, epoch };
     this.#seq = seq;
     this.#history.clear();
-    this.readSeq = null;
-    this.#marked = 0;
+    this.#reading.reset();
     this.receipts.clear();
     this.emit("reset", null);
   }

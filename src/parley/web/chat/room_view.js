@@ -154,6 +154,12 @@ export class RoomView {
       room.on("people", () => this.#drawHead()),
       room.on("info", () => this.#drawHead()),
       room.on("read", (seqs) => this.#drawReaders(seqs)),
+      this.#workspace.parley.on("state", ({ name }) => {
+        if (name !== "live") return;
+        if (!room.isLoaded) void this.#open(room);
+        // What was read could not be told while there was no line.
+        else this.#moved();
+      }),
     ];
     this.#composing.enter(room);
     if (matchMedia("(pointer: fine)").matches && !document.querySelector("dialog")) this.focusTarget?.focus();
@@ -173,9 +179,7 @@ export class RoomView {
     try {
       await room.open();
     } catch {
-      // The strip says why. The room opens with the next line.
-      if (room === this.#room) this.#offs.push(this.#workspace.parley.on("state", ({ name }) => name === "live" && this.#room === room && !room.isLoaded && void this.#open(room)));
-      return;
+      return; // The strip says why. The room opens with the next line.
     }
     if (room !== this.#room) return;
     room.placeNew();
@@ -212,7 +216,8 @@ export class RoomView {
     } else if (room.info.archived) {
       fill(this.#notice, icon("archive"), "This room is archived: it can be read, not written to.");
     } else {
-      const join = h("button", { type: "button", class: "button leads", on: { click: () => void this.#workspace.join(room.info) } }, "Join");
+      const told = () => this.#announcer.tell("You could not join. Try again in a moment.", true);
+      const join = h("button", { type: "button", class: "button leads", on: { click: () => void this.#workspace.join(room.info).catch(told) } }, "Join");
       fill(this.#notice, "You read along without being a member.", join);
     }
   }

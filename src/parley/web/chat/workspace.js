@@ -32,6 +32,7 @@ export class Workspace extends Emitter {
   /** @type {Room|null} */
   current = null;
 
+  #isClosed = false;
   /** @type {(() => void)[]} */
   #offs = [];
   /** @type {ReturnType<typeof setInterval>|undefined} */
@@ -61,6 +62,7 @@ export class Workspace extends Emitter {
   }
 
   close() {
+    this.#isClosed = true;
     clearInterval(this.#looking);
     for (const off of this.#offs) off();
   }
@@ -80,7 +82,9 @@ export class Workspace extends Emitter {
 
   /** Read the list of our rooms and follow those that are new. */
   async look() {
-    for (const info of await this.#list({ mine: true })) {
+    const infos = await this.#list({ mine: true });
+    if (this.#isClosed) return;
+    for (const info of infos) {
       const room = this.rooms.get(info.id);
       if (room && room.ended === null) room.info = { ...room.info, ...info };
       else this.#add(info);
@@ -168,6 +172,8 @@ export class Workspace extends Emitter {
     this.rooms.set(info.id, room);
     room.on("info", () => this.emit("rooms", null));
     if (this.rooms.size <= FOLLOWED_MAX) room.follow();
+    // What could not be sent in its life before goes along.
+    for (const unsent of old ? this.kept.unsent() : []) if (unsent.room === info.id) room.restore(unsent);
     if (old && this.current === old) this.show(room);
     this.emit("rooms", null);
     return room;
