@@ -71,7 +71,7 @@ async def test_what_ffmpeg_puts_on_the_air_is_what_is_heard(server: ServerProces
     def told() -> None:
         if listener.described:
             waits.set()
-        if listener.heard_s > 0.3:
+        if listener.heard_s > 0.5:
             on_air.set()
 
     listener = Listening(origins(server.url)[1], "radio", None, early.extend, once=True, on_change=told)
@@ -89,6 +89,7 @@ async def test_what_ffmpeg_puts_on_the_air_is_what_is_heard(server: ServerProces
     sent = samples(decoded(song.read_bytes(), rate=RATE))
     from_the_start, from_then_on = (samples(decoded(bytes(one), rate=RATE)) for one in (early, came_late))
     assert abs(len(from_the_start) / RATE - SECONDS) < 0.03
-    assert 0.5 < len(from_then_on) / RATE < SECONDS - 0.2
+    # The newest page is of before: of up to two tenths of a second.
+    assert 0.5 < len(from_then_on) / RATE < SECONDS - 0.25
     assert correlation(from_the_start, sent) > 0.99
     assert correlation(from_then_on, sent) > 0.99
