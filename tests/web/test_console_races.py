@@ -34,6 +34,9 @@ class Between:
         self.page = page
         self.refused: set[str] = set()
         self.kept: set[str] = set()
+        #: News of such a room waits here until it is let go.
+        self.delayed: str | None = None
+        self._late: list[str | bytes] = []
         self.came = asyncio.Event()
         self._socket: WebSocketRoute | None = None
 
@@ -52,7 +55,23 @@ class Between:
             else:
                 server.send(message)
 
+        def from_server(message: str | bytes) -> None:
+            told = json.loads(message)
+            room = told.get("params", {}).get("room", "")
+            if self.delayed is not None and told.get("method") == "event" and room.endswith(self.delayed):
+                self._late.append(message)
+            else:
+                socket.send(message)
+
         socket.on_message(from_page)
+        server.on_message(from_server)
+
+    def let_go(self) -> None:
+        assert self._socket is not None
+        assert self._late
+        self.delayed = None
+        for message in self._late:
+            self._socket.send(message)
 
     def says(self, method: str, **params: Any) -> None:
         assert self._socket is not None
@@ -198,6 +217,31 @@ async def test_who_is_no_agent_any_more_leaves_the_page_and_stays_signed_in(
     await expect(agent.locator(".desk")).to_have_count(0)
     await agent.goto(f"{server.url}/")
     await expect(agent.get_by_role("button", name="Bo", exact=False).first).to_be_visible()
+
+
+async def test_a_note_that_comes_late_does_not_move_what_is_being_read(console: Any, server: ServerProcess) -> None:
+    async with (
+        visitor_of(server, "From the beginning\n" + "and on\n" * 60) as (room, say),
+        native(server, server.login("agent")) as other,
+    ):
+        agent, between = await console()
+        await agent.locator(".desk-item", has_text="From the beginning").click()
+        await expect(said(agent, "From the beginning")).to_have_count(1)
+        log = agent.get_by_role("log")
+        place = """(log) => {
+          const later = () => new Promise(requestAnimationFrame);
+          return later().then(later).then(() => log.querySelector("article").getBoundingClientRect().top);
+        }"""
+        await log.evaluate("(log) => (log.scrollTop = 0)")
+        before = await log.evaluate(place)
+        between.delayed = ".notes"
+        await other.call("message.send", room=f"{room}.notes", text="a note in between")
+        await say("Still there?")
+        await expect(said(agent, "Still there?")).to_have_count(1)
+        assert await log.evaluate(place) == before
+        between.let_go()
+        await expect(agent.locator(".note article")).to_contain_text("a note in between")
+        assert await log.evaluate(place) == before
 
 
 async def test_until_the_line_stands_the_page_says_that_it_connects(open_page: OpenPage, server: ServerProcess) -> None:

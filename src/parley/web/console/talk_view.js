@@ -171,7 +171,7 @@ export class TalkView {
     const talk = this.#talk;
     if (!talk) return;
     if (talk.items.at(-1)?.key === item.key) this.#log.addNewer([item]);
-    else this.#log.reset(talk.items);
+    else this.#log.replace(talk.items);
     this.#log.setTail(talk.pending);
     if (item.life) return void (this.#said.textContent = item.life);
     const { sender, text } = item.message;

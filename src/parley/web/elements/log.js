@@ -95,6 +95,16 @@ export class ParleyLog extends HTMLElement {
     this.#drawNear();
   }
 
+  /** The same log with one more somewhere in it: whoever reads stays where they are. @param {Item[]} items */
+  replace(items) {
+    if (!this.#isAtEnd) this.#measure();
+    const anchor = this.#isAtEnd ? null : this.#anchor;
+    this.reset(items);
+    if (!anchor) return;
+    this.#isAtEnd = false;
+    this.scrollToKey(anchor.key, (anchor.topPx - this.getBoundingClientRect().top) / this.clientHeight);
+  }
+
   /** Older items, oldest first. @param {Item[]} items */
   addOlder(items) {
     const first = this.#chunks[0] ?? null;
