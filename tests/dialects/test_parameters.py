@@ -3,8 +3,10 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
+from parley.dialects import parameters
 from parley.domain.commands import COMMANDS
 from parley.domain.messages import Send
 from tests.dialects.native_calls import answer, answers, call, error, native, receive, wrong_field
@@ -168,3 +170,27 @@ def test_text_of_every_kind_comes_in_and_goes_out_unchanged(told: str, ascii_onl
     back = native.result(request, {"text": told})
     assert back is not None
     assert json.loads(back)["result"] == {"text": told}
+
+
+def patterns(node: Any) -> set[str]:
+    """The pattern of every text in a type, as msgspec has it."""
+    info = msgspec.inspect
+    match node:
+        case info.StrType():
+            return {node.pattern} if node.pattern else set()
+        case info.UnionType():
+            return set().union(*map(patterns, node.types))
+        case info.ListType():
+            return patterns(node.item_type)
+        case info.StructType():
+            return set().union(*(patterns(field.type) for field in node.fields))
+    return set()
+
+
+def test_whatever_form_a_text_should_have_is_said_in_words() -> None:
+    wanted = set().union(*(patterns(msgspec.inspect.type_info(row.params)) for row in COMMANDS.values()))
+    assert len(wanted) > 8
+    assert {f"Expected `str` matching regex {pattern!r}" for pattern in wanted} <= set(parameters._FORMS)
+    told = answer(call("room.get", {"room": "a b"}))["error"]
+    assert told["message"] == "An id is 1 to 64 of the characters A-Z, a-z, 0-9, `.`, `_`, `~` and `-`."
+    assert told["data"]["field"] == "room"

@@ -9,13 +9,18 @@ read once more, slowly, to say rightly what is wrong with it.
 import json
 import math
 import re
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 
+from parley.domain.accounts import Username
+from parley.domain.beginnings import Email, Name, Page
 from parley.domain.commands import COMMANDS
+from parley.domain.departments import Time, Zone
 from parley.domain.errors import Refusal, invalid_params
+from parley.domain.ids import ChosenId, Id, Subject
 from parley.domain.params import Params
+from parley.domain.replies import Shortcut
 
 DEPTH_MAX: Final = 32
 
@@ -26,6 +31,22 @@ _FIELD = re.compile(r"field `(.*)`", re.DOTALL)
 _BRACKETS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
 #: What stands for a number that no double holds: itself beyond every limit.
 _HUGE: Final = 10**400
+#: What msgspec says of a text that has not its form, and what people are told.
+_FORMS: Final = {
+    f"Expected `str` matching regex {get_args(form)[1].pattern!r}": words
+    for form, words in (
+        (Id, "An id is 1 to 64 of the characters A-Z, a-z, 0-9, `.`, `_`, `~` and `-`."),
+        (ChosenId, "An id of one's own is 1 to 56 of the characters A-Z, a-z, 0-9, `.`, `_`, `~` and `-`."),
+        (Subject, "A subject is 1 to 320 printable ASCII characters without space."),
+        (Username, "A username is 1 to 128 printable ASCII characters without space and colon."),
+        (Name, "A name is 1 to 200 characters, none of them a control character."),
+        (Email, "This is no email address."),
+        (Page, "A page is 1 to 2048 characters without space."),
+        (Time, "A time is like 09:30, from 00:00 to 24:00."),
+        (Zone, "A zone is like Europe/Berlin."),
+        (Shortcut, "A shortcut is 1 to 40 characters without space and slash."),
+    )
+}
 _BAD_STRING: Final = "A string has no NUL and no lone surrogate."
 
 
@@ -54,7 +75,8 @@ def _refusal(raw: bytes, wrong: Exception) -> Refusal:
         # It tells the value, whatever that is and however long.
         return invalid_params(inside[1], "There is no such value.")
     if inside is not None:
-        return invalid_params(inside[1], told[: inside.start()] + ".")
+        said = told[: inside.start()]
+        return invalid_params(inside[1], _FORMS.get(said, said + "."))
     named = _FIELD.search(told)
     field = named[1][:64] if named else "params"
     if "unknown field" in told:
