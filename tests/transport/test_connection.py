@@ -1,5 +1,6 @@
 """`transport/connection.py`: how many a subject may have, and how one ends."""
 
+import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ import pytest
 from parley.domain import accounts
 from parley.service.passwords import hash_password
 from tests.here import HereServer, serving, until
+from tests.serving import NativeClient
 from tests.streams import unfenced
 from tests.transport.wire import Peer, closing, text
 
@@ -42,6 +44,18 @@ def live(server: HereServer) -> list[Any]:
     return [one for key in connections._by if key.startswith("subject:") for one in connections.of(key)]
 
 
+async def congested(server: HereServer, speaker: NativeClient, slow: Peer) -> Any:
+    """The connection of `slow`, who subscribes to a room and does not read what is said there."""
+    await speaker.call("room.create", room="hall")
+    await slow.send(text(json.dumps(_request("room.subscribe", room="hall"))))
+    assert json.loads((await slow.frame())[1])["id"] == "room.subscribe"
+    connection = live(server)[-1]
+    connection.ws._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    while not connection.outbox.congested:
+        await speaker.call("message.send", room="hall", text="x" * 8000)
+    return connection
+
+
 async def test_one_too_many_closes_one_also_while_those_before_it_leave_their_close_unanswered(
     server: HereServer,
 ) -> None:
@@ -54,19 +68,31 @@ async def test_one_too_many_closes_one_also_while_those_before_it_leave_their_cl
 
 async def test_nothing_is_written_behind_a_close_to_one_that_did_not_read_until_then(server: HereServer) -> None:
     async with server.native(token(server)) as speaker, await bare(server, token(server), receive_buffer=4096) as slow:
-        await speaker.call("room.create", room="hall")
-        await slow.send(text(json.dumps(_request("room.subscribe", room="hall"))))
-        assert json.loads((await slow.frame())[1])["id"] == "room.subscribe"
-        connection = live(server)[-1]
-        connection.ws._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        while not connection.outbox.congested:
-            await speaker.call("message.send", room="hall", text="x" * 8000)
+        connection = await congested(server, speaker, slow)
         await slow.send(text(json.dumps(_request("session.describe"))))
         await until(lambda: connection.outbox.waiting_bytes > 0)
         connection.close(1012, "lifetime")
         assert await slow.close_code() == 1012
         await slow.send(closing(1012))
         assert await slow.read_all() == b""
+
+
+async def test_of_one_who_does_not_read_its_answers_no_more_is_read_once_what_it_asks_is_large(
+    server: HereServer,
+) -> None:
+    async with server.native(token(server)) as speaker, await bare(server, token(server), receive_buffer=4096) as slow:
+        connection = await congested(server, speaker, slow)
+        wide = [{**_request("room.list"), "id": f"{number:0100000}"} for number in range(30)]
+        sending = asyncio.ensure_future(slow.send(b"".join(text(json.dumps(one)) for one in wide)))
+        await until(lambda: connection._paused)
+        assert connection._ordering.under_way < 20
+        answers = []
+        while len(answers) < len(wide):
+            message = json.loads((await slow.frame())[1])
+            if "id" in message:
+                answers.append(int(message["id"][-3:]))
+        await sending
+        assert answers == list(range(len(wide)))
 
 
 def _request(method: str, **params: Any) -> dict[str, Any]:

@@ -28,8 +28,10 @@ from parley.transport.wires import Wire
 
 #: Unsent bytes in the transport from which on frames wait in the outbox instead.
 CONGESTED_BYTES: Final = 65_536
-#: Commands under way for one connection; with more, no more is read from it.
+#: Commands under way for one connection; with more, or with more bytes of large ones, no more is read from it.
 UNDER_WAY_MAX: Final = 512
+LARGE_BYTES: Final = 4096
+LARGE_UNDER_WAY_BYTES_MAX: Final = 1_048_576
 #: How long to wait before what was missed is read again, where the store is away.
 STRANDED_S: Final = 1.0
 
@@ -55,6 +57,7 @@ class Connection(ABC):
         "_first",
         "_id",
         "_keepalive",
+        "_large_bytes",
         "_lifetime",
         "_ordering",
         "_paused",
@@ -105,6 +108,7 @@ class Connection(ABC):
         self._subscriptions: dict[str, Subscription] = {}
         self._ordering = node.door.ordering()
         self._paused = False
+        self._large_bytes = 0  # of messages, since nothing large was under way
         self._said_at_s = 0.0
 
     # --- what others ask of it ---
@@ -195,7 +199,10 @@ class Connection(ABC):
             self._broken(ended)
             return
         waiting = self._ordering.under_way if self._behind is None else len(self._behind)
-        if waiting > UNDER_WAY_MAX and not self._paused and self.ws is not None:
+        if len(data) > LARGE_BYTES:
+            self._large_bytes = len(data) if waiting <= 1 else self._large_bytes + len(data)
+        is_much = waiting > UNDER_WAY_MAX or (waiting > 1 and self._large_bytes > LARGE_UNDER_WAY_BYTES_MAX)
+        if is_much and not self._paused and self.ws is not None:
             self._paused = True
             self.ws.pause_reading()
 
@@ -344,9 +351,12 @@ class Connection(ABC):
         self._read_on()
 
     def _read_on(self) -> None:
-        if self._paused and not self._behind and self._ordering.under_way < UNDER_WAY_MAX // 2 and self.ws is not None:
-            self._paused = False
-            self.ws.resume_reading()
+        if self._paused and not self._behind and self.ws is not None:
+            # The one that is being answered is under way still.
+            few = 1 if self._large_bytes > LARGE_UNDER_WAY_BYTES_MAX else UNDER_WAY_MAX // 2
+            if self._ordering.under_way <= few:
+                self._paused = False
+                self.ws.resume_reading()
 
     # --- what it is told ---
 
