@@ -5,6 +5,7 @@ turns bugs into incidents. Rights are decided behind it, in the domain; replays 
 """
 
 import asyncio
+import functools
 import logging
 import secrets
 from collections import defaultdict
@@ -22,6 +23,7 @@ from parley.domain.errors import Refusal
 from parley.domain.params import Params
 from parley.domain.ports import Decision, Job, Store
 from parley.domain.principal import Principal
+from parley.service.ask import called_back
 from parley.service.helpdesk import carries_identity
 from parley.service.limits import Buckets
 from parley.service.ordering import Ordering
@@ -174,14 +176,7 @@ class Door:
 
     async def ask(self, row: Command, params: Params, principal: Principal, ordering: Ordering) -> Any:
         """As `submit`, awaited. Raises: Refusal."""
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-        def answered(result: Any) -> None:
-            if not answer.done():
-                answer.set_result(result)
-
-        self.submit(row, params, principal, ordering, answered)
-        result = await answer
+        result: Any = await called_back(functools.partial(self.submit, row, params, principal, ordering))
         if isinstance(result, Refusal):
             raise result
         return result

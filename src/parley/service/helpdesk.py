@@ -3,7 +3,7 @@
 What begins and changes is decided in `domain/beginnings.py` and `domain/visitors.py`; who waits is told by `queue.py`.
 """
 
-import asyncio
+import functools
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -18,10 +18,10 @@ from parley.domain.ports import Store
 from parley.domain.principal import OPERATOR, Principal
 from parley.domain.sign_ins import Bearer
 from parley.service.admission import Admission
-from parley.service.ask import ask
+from parley.service.ask import ask, called_back
 from parley.service.limits import Buckets
 from parley.service.sign_in import SignedIn, shown_user_agent, signed_in
-from parley.tokens import IdentityClaims, Issuer
+from parley.tokens import Issuer
 
 #: What is kept of a name that somebody else vouches for.
 _NAME_CHARS_MAX = 200
@@ -115,14 +115,7 @@ class Helpdesk:
         return VerifiedStart(**_members(start), vouched=vouched)
 
     async def _vouched(self, token: str) -> Vouched:
-        answer: asyncio.Future[IdentityClaims | Refusal] = asyncio.get_running_loop().create_future()
-
-        def done(outcome: IdentityClaims | Refusal) -> None:
-            if not answer.done():
-                answer.set_result(outcome)
-
-        self._admission.identified(token, done)
-        claims = await answer
+        claims = await called_back(functools.partial(self._admission.identified, token))
         if isinstance(claims, Refusal):
             raise claims
         name = "".join(filter(str.isprintable, claims.name)).strip()[:_NAME_CHARS_MAX] or claims.sub

@@ -1,4 +1,4 @@
-"""What a request brings: its media type, its bytes within their limit, its JSON object or its form.
+"""What a request brings: its media type, its bytes within their limit, its JSON object or its form; and its end.
 
 Knows no request's meaning; `http` asks for what it takes.
 """
@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
+from starlette.types import Receive
 
 from parley.domain.errors import Refusal, invalid_params
 
@@ -49,6 +50,12 @@ async def read(request: Request, bytes_max: int, seconds_max: float = BODY_S_MAX
     except TimeoutError:
         raise Refusal("invalid_request", f"The body was not there within {seconds_max:g} s.") from None
     return bytes(body)
+
+
+async def until_gone(receive: Receive) -> None:
+    """Until the client has hung up; what it sends before is not looked at."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def json_object(body: bytes) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Send
+from starlette.types import Send
 
 from parley.domain.errors import Refusal
+from parley.transport.bodies import until_gone
 from parley.transport.upgrade import UpgradeRequest
 
 log = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ class HandingOn:
                 reader, writer = await _connected(address)
         except (OSError, TimeoutError):
             raise unknown_session() from None
-        gone = asyncio.ensure_future(_gone(request.receive))
+        gone = asyncio.ensure_future(until_gone(request.receive))
         answering = asyncio.ensure_future(_answer(reader))
         try:
             writer.write(self._head(request.method, f"{request.url.path}?{query}", headers, more) + body)
@@ -232,8 +233,3 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, list[tuple[str, st
     if not 0 <= length <= ANSWER_BYTES_MAX:
         raise ValueError("too long an answer")
     return status, headers, await reader.readexactly(length)
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

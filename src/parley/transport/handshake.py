@@ -4,7 +4,7 @@ Paths, limits, origin, subprotocol, credential, token. A refusal is HTTP where a
 closed at once where only a browser would (CONTRACT, "Refusals"). What happens on the socket is `connection.py`.
 """
 
-import asyncio
+import functools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from starlette.requests import Request
 from parley.domain.errors import Refusal
 from parley.domain.principal import Principal
 from parley.service.admission import refusal_of
+from parley.service.ask import called_back
 from parley.tokens.bearer import Credential, Endpoint, Presented, find_credential
 from parley.tokens.errors import TokenRefused
 from parley.transport.addresses import Addresses
@@ -158,9 +159,7 @@ class Handshake:
             credential = presented.credential
             if credential is None:
                 return self._polled(CommandConnection(self._node, place.wire, address, None))
-            admitted: asyncio.Future[Principal | BaseException] = asyncio.get_running_loop().create_future()
-            self._admit(credential, lambda outcome: None if admitted.done() else admitted.set_result(outcome))
-            outcome = await admitted
+            outcome: Principal | BaseException = await called_back(functools.partial(self._admit, credential))
             if isinstance(outcome, Principal):
                 outcome = self._node.admission.lapsed(outcome) or outcome
             if isinstance(outcome, Principal):

@@ -20,6 +20,7 @@ from parley.domain import sessions
 from parley.domain.errors import Refusal
 from parley.domain.principal import Principal
 from parley.service.admission import Admission, refusal_of
+from parley.service.ask import called_back
 from parley.service.door import Door, incident
 from parley.service.limits import Buckets
 from parley.service.refusals import Refusals
@@ -128,17 +129,11 @@ class Handlers:
             raise self._refusals.noted(refusal, place=place, address=address)
 
     async def _admitted(self, credential: Credential, stream: str | None) -> Principal:
-        admitted: asyncio.Future[Principal | BaseException] = asyncio.get_running_loop().create_future()
-
-        def done(outcome: Principal | BaseException) -> None:
-            if not admitted.done():
-                admitted.set_result(outcome)
-
         if credential.kind == "ticket":
-            self._admission.redeem(credential.secret, done, stream=stream)
+            admit = functools.partial(self._admission.redeem, credential.secret, stream=stream)
         else:
-            self._admission.admit_token(credential.secret, done)
-        outcome = await admitted
+            admit = functools.partial(self._admission.admit_token, credential.secret)
+        outcome: Principal | BaseException = await called_back(admit)
         if isinstance(outcome, Principal):
             return outcome
         if isinstance(outcome, Refusal):

@@ -103,7 +103,7 @@ class Polling:
 
 async def _poll(session: Session, request: Request, send: Send) -> None:
     poll = session.poll()
-    gone = asyncio.ensure_future(_gone(request.receive))
+    gone = asyncio.ensure_future(bodies.until_gone(request.receive))
     is_answered = False
     try:
         await asyncio.wait((poll, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -115,11 +115,6 @@ async def _poll(session: Session, request: Request, send: Send) -> None:
         if not is_answered:
             session.lost_request()
         session.polled()
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _said(body: bytes) -> Response:

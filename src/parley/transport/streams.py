@@ -20,9 +20,11 @@ from parley.domain.errors import Refusal
 from parley.domain.ids import ID_PATTERN
 from parley.domain.principal import NOBODY, Principal
 from parley.domain.streams import StreamView
+from parley.service.ask import called_back
 from parley.service.broadcast import Broadcast
 from parley.service.streams import Scheduled, Streams
 from parley.tokens.bearer import PLAIN, STREAM_AUDIO
+from parley.transport import bodies
 from parley.transport.frames import chunk
 from parley.transport.http import Handlers
 from parley.transport.http_protocol import LEND
@@ -99,9 +101,7 @@ class StreamHandlers:
 
 async def _answer(ask: Callable[[Callable[[Any], None]], None]) -> StreamView:
     """What `ask` calls back with. Raises: the Refusal that it is."""
-    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    ask(lambda outcome: None if answer.done() else answer.set_result(outcome))
-    outcome = await answer
+    outcome = await called_back(ask)
     if isinstance(outcome, Refusal):
         raise outcome
     assert isinstance(outcome, StreamView)
@@ -271,7 +271,7 @@ class _Hearing(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         listening = self._listening
         lend = scope.pop(LEND)
-        gone = asyncio.ensure_future(_until_gone(receive))
+        gone = asyncio.ensure_future(bodies.until_gone(receive))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             if not gone.done() and not listening.over_by.done():
@@ -288,11 +288,6 @@ class _Hearing(Response):
                     await send({"type": "http.response.body", "body": b"", "more_body": False})
             except TimeoutError:
                 listening.abort()
-
-
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 class _Sending(_Bare):

@@ -174,10 +174,7 @@ class WebSocket(FrameListener):
     def shutdown(self) -> None:
         """uvicorn's graceful stop: the receiver says how its connection ends."""
         if self._state == _OPEN and self._receiver is not None:
-            try:
-                self._receiver.drain()
-            except Exception:
-                self._receiver_failed()
+            self._tell(self._receiver.drain)
 
     # --- frames, from picows ---
 
@@ -279,6 +276,12 @@ class WebSocket(FrameListener):
         self._lose()
         self._arm()
 
+    def _tell(self, tell: Callable[[], None]) -> None:
+        try:
+            tell()
+        except Exception:
+            self._receiver_failed()
+
     def _receiver_failed(self) -> None:
         log.exception("a connection failed and is closed with 1011")
         self._fail(1011, "internal")
@@ -320,17 +323,11 @@ class WebSocket(FrameListener):
 
     def pause_writing(self) -> None:
         if self._receiver is not None:
-            try:
-                self._receiver.writing_paused()
-            except Exception:
-                self._receiver_failed()
+            self._tell(self._receiver.writing_paused)
 
     def resume_writing(self) -> None:
         if self._receiver is not None:
-            try:
-                self._receiver.writing_resumed()
-            except Exception:
-                self._receiver_failed()
+            self._tell(self._receiver.writing_resumed)
 
     # --- its parser ---
 
