@@ -11,6 +11,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect
 
+from parley.domain.sign_ins import Resolve
 from parley.transport.graphql_socket import Payloads, Sockets
 from tests.graphql_client import PROTOCOL, GraphqlClient, graphql
 from tests.here import HereServer, serving, until
@@ -397,6 +398,29 @@ class TestTheFence:
             real(*polls[0])
             await until(lambda: len(ada.payloads(id)) == 2)
             assert not [one for one in ada.told if one["type"] == "error" or one.get("id") == given_up]
+
+    async def test_what_is_begun_while_its_bearers_rights_are_asked_for_begins_when_they_are_known(
+        self, server: HereServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await room(server, messages=1)
+        async with graphql(server.url, server.token("ada")) as ada:
+            await ada.operation("{ session { subject } }")
+            held: list[Any] = []
+            real = server.store.read
+
+            def read(job: Any) -> None:
+                held.append(job) if isinstance(job.params, Resolve) else real(job)
+
+            monkeypatch.setattr(server.store, "read", read)
+            server.server.parts.admission.forget("ada")
+            server.server.parts.connections.rights_changed("ada")
+            id = await ada.begin(EVENTS, room="den", after=0)
+            await ada.operation("{ session { subject } }")
+            assert ada.payloads(id) == []
+            for job in held:
+                real(job)
+            await until(lambda: len(ada.payloads(id)) == 2)
+            assert not [one for one in ada.told if one["type"] == "error"]
 
 
 class TestSharing:

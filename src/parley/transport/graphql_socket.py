@@ -173,7 +173,7 @@ class _Reader:
 class GraphqlConnection(Connection):
     """A connection whose subscriptions go by the ids of their operations."""
 
-    __slots__ = ("_behind_fence", "_joining", "_notices", "_sockets")
+    __slots__ = ("_joining", "_notices", "_sockets", "_until_it_reads")
 
     codec: GraphqlTransportWs
 
@@ -182,7 +182,7 @@ class GraphqlConnection(Connection):
         self._sockets = sockets
         self._notices: dict[str, Living] = {}
         self._joining = 0  # subscriptions that are not live yet
-        self._behind_fence: list[tuple[Request, Living]] = []
+        self._until_it_reads: list[tuple[Request, Living]] = []
 
     # --- what it asks ---
 
@@ -218,7 +218,7 @@ class GraphqlConnection(Connection):
 
     def _subscribe_to(self, request: Request, living: Living, principal: Principal) -> None:
         limit = self.node.subscriptions_max
-        if limit and len(self._subscriptions) + len(self._notices) + self._joining + len(self._behind_fence) >= limit:
+        if limit and len(self._subscriptions) + len(self._notices) + self._joining + len(self._until_it_reads) >= limit:
             self.answered(request, Refusal("limit_exceeded", f"A connection has at most {limit} subscriptions."))
         elif request.refusal is not None:
             self.answered(request, request.refusal)
@@ -240,10 +240,12 @@ class GraphqlConnection(Connection):
         def answered(subscription: Subscription | None, result: Any) -> None:
             self._joining -= 1
             if subscription is None or isinstance(result, Refusal):
-                if self.is_fenced and not living.has_ended:
-                    self._behind_fence.append((request, living))
-                elif not living.has_ended:
+                if living.has_ended or self.is_closing:
+                    return
+                if self.reads:
                     self.answered(request, _refusal_of(result))
+                else:
+                    self._until_it_reads.append((request, living))
                 return
             if living.has_ended:
                 self.node.hub.unsubscribe(subscription)
@@ -260,23 +262,19 @@ class GraphqlConnection(Connection):
                 subscription.told = params.after
                 self._follow(subscription)
 
-        if self.is_fenced:
+        if not self.reads:
             # An error would be the end of it, to any client; it begins once there is something to be told.
-            self._behind_fence.append((request, living))
+            self._until_it_reads.append((request, living))
             return
         self._joining += 1
         live = replay.Subscribe(room=params.room, epoch=params.epoch)
         self.node.door.subscribe(request.row, live, reader, principal, self._ordering, lambda: self.reads, answered)
 
-    def unfence(self) -> None:
-        super().unfence()
-        waiting, self._behind_fence = self._behind_fence, []
+    def go_on(self) -> None:
+        super().go_on()
+        waiting, self._until_it_reads = self._until_it_reads, []
         for request, living in waiting:
-            if living.has_ended or self.is_closing or self.principal is None:
-                continue
-            if self.is_held:
-                self.answered(request, Refusal("token_expired"))
-            else:
+            if not living.has_ended and self.principal is not None:
                 self._join(request, living, self.principal)
 
     def _stop(self, living: Living) -> None:
@@ -321,7 +319,7 @@ class GraphqlConnection(Connection):
     def leave(self) -> None:
         super().leave()
         self._notices = {}
-        self._behind_fence = []
+        self._until_it_reads = []
 
 
 def _refusal_of(result: Any) -> Refusal:
