@@ -417,9 +417,9 @@ class Connection(ABC):
 
     def leave(self) -> None:
         """Read and be told nothing more. What the rooms have pending for it is written first."""
-        self.is_closing = True
-        if self.principal is not None:
+        if self.principal is not None and not self.is_closing:
             self.node.connections.disown(self, self.principal)
+        self.is_closing = True
         self._ordering.abandon()
         subscriptions, self._subscriptions = self._subscriptions, {}
         for subscription in subscriptions.values():
