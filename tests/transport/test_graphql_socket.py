@@ -12,7 +12,7 @@ import websockets
 from websockets.asyncio.client import connect
 
 from parley.domain.sign_ins import Resolve
-from parley.transport.graphql_socket import Payloads, Sockets
+from parley.transport.graphql_socket import GraphqlConnection, Payloads, Sockets
 from tests.graphql_client import PROTOCOL, GraphqlClient, graphql
 from tests.here import HereServer, serving, until
 from tests.serving import PATIENCE_S
@@ -421,6 +421,34 @@ class TestTheFence:
                 real(job)
             await until(lambda: len(ada.payloads(id)) == 2)
             assert not [one for one in ada.told if one["type"] == "error"]
+
+
+async def test_a_subscription_that_begins_lets_more_be_read_as_an_answer_does(
+    server: HereServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await room(server)
+    async with graphql(server.url, server.token("ada")) as ada:
+        await ada.operation("{ session { subject } }")
+        held: list[Any] = []
+        real = server.store.read
+        monkeypatch.setattr(server.store, "read", held.append)
+        for number in range(40):
+            asked = EVENTS if number == 0 else "query($room: ID!) { room(id: $room) { id } }"
+            await ada.send(
+                type="subscribe",
+                id=f"large {number}",
+                payload={"query": asked + " " * 30_000, "variables": {"room": "den"}},
+            )
+        (connection,) = server.server.parts.connections.of("subject:ada")
+        assert isinstance(connection, GraphqlConnection)
+        await until(lambda: connection._paused)
+        monkeypatch.setattr(server.store, "read", real)
+        subscribing, *others = held
+        for job in others:
+            real(job)
+        await until(lambda: connection._ordering.under_way == 1)
+        real(subscribing)
+        assert (await ada.operation("{ session { subject } }"))["data"]["session"]["subject"] == "ada"
 
 
 class TestSharing:

@@ -238,6 +238,10 @@ class GraphqlConnection(Connection):
         reader = _Reader(self, living, encoder)
 
         def answered(subscription: Subscription | None, result: Any) -> None:
+            joined(subscription, result)
+            self._read_on()  # one that begins is answered nothing
+
+        def joined(subscription: Subscription | None, result: Any) -> None:
             self._joining -= 1
             if subscription is None or isinstance(result, Refusal):
                 if living.has_ended or self.is_closing:
