@@ -107,6 +107,31 @@ async def test_a_refused_renewal_takes_no_newer_sign_in_away(open_chat: OpenChat
     ) == ["invalid_grant", True]
 
 
+async def test_an_answer_cut_off_in_the_middle_signs_nobody_out(open_chat: OpenChat) -> None:
+    chat = await open_chat()
+    assert (
+        await chat.run(
+            """
+        const session = "cut";
+        const first = await Parley.connect(location.origin, { session, signIn: { username: "ben", password: "ben" } });
+        first.disconnect();
+        let isFirst = true;
+        const cutting = async (url, init) => {
+          const answer = await fetch(url, init);
+          if (!isFirst) return answer;
+          isFirst = false;
+          return new Response(new ReadableStream({ start: (body) => body.error(new TypeError("cut")) }), answer);
+        };
+        const second = new Parley({ session, fetch: cutting, timing: { retryMs: 20 } });
+        const { name } = await second.connect();
+        second.disconnect();
+        return name;
+        """
+        )
+        == "Ben"
+    )
+
+
 async def test_signing_out_ends_the_session_also_where_its_token_is_of_no_use_any_more(
     open_chat: OpenChat, server: ServerProcess
 ) -> None:

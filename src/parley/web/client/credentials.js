@@ -261,6 +261,9 @@ export class SignIn {
       throw connectionLost(String(error?.message ?? error));
     });
     if (!response.ok) throw await fromHttp(response);
-    return response.json();
+    // Cut off in the middle it is no answer, and least of all a refusal.
+    return response.json().catch((error) => {
+      throw connectionLost(String(error?.message ?? error));
+    });
   }
 }

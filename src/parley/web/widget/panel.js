@@ -205,13 +205,22 @@ function introduction() {
   return h("form", { class: "who", on: { submit: save } }, h("p", null, words.who), name, email, h("div", null, button, skip));
 }
 
+/** What is before the visitor's eyes is read: not in a panel that is closed, nor in a tab behind others. */
+function read() {
+  if (isOpen && document.visibilityState === "visible") visit.read();
+}
+
 visit.on("changed", draw);
 visit.on("over", (why) => (over = why));
+visit.on("live", () => {
+  over = null;
+  read();
+});
 visit.on("started", (id) => tell("start", id));
 visit.on("identified", (code) => tell("identify", code));
 visit.on("typing", (name) => void (typing.textContent = name ? put(words.typing, name) : ""));
 visit.on("message", (message) => {
-  if (isOpen) visit.read();
+  if (isOpen) read();
   else if (message.sender.type !== "guest") tell("unread", ++unread);
 });
 
@@ -230,9 +239,10 @@ addEventListener("message", ({ source, data }) => {
   isOpen = data.parley === "open" || (isOpen && data.parley !== "close");
   if (data.parley !== "open") return;
   unread = 0;
-  visit.read();
+  read();
   field.focus();
 });
+document.addEventListener("visibilitychange", read);
 
 field.value = visit.draft;
 grow();

@@ -5,16 +5,16 @@
  */
 
 import { Emitter } from "../client/emitter.js";
-import { fromHttp } from "../client/errors.js";
 import { Parley, ParleyError, localStore, randomId } from "../parley.js";
+import { begin } from "./beginning.js";
+import { Kept } from "./kept.js";
 
 /**
  * @typedef {import("../parley.js").Message} Message
- * @typedef {{client_id: string, text: string, code?: string}} Unsent
+ * @typedef {import("./kept.js").Unsent} Unsent
  * @typedef {{id: string, status: "queued"|"open"|"closed", assignee_name: string|null, position?: number|null,
  *   rating: number|null, preview?: boolean, attended?: boolean, visitor: {subject: string, verified: boolean}}} Conversation
- * @typedef {{room?: string, isAsked?: boolean, said?: {name?: string, email?: string}, draft?: string, unsent?: Unsent[]}} Kept
- * @typedef {{changed: null, message: Message, started: string, typing: string|null, over: "over"|"ended",
+ * @typedef {{changed: null, message: Message, started: string, typing: string|null, over: "over"|"ended", live: null,
  *   identified: string|null}} VisitEvents `identified` has the refusal's code, null where an issuer's word was taken
  */
 
@@ -39,9 +39,12 @@ export class Visit extends Emitter {
   #department;
   #store = localStore(SESSION);
   #parley = this.#client();
-  #keeping = localStore(KEPT);
-  /** @type {Kept} */
-  #kept = {};
+  #keeping = new Kept(KEPT);
+  /** What we follow, until another tab begins or ends one. @type {string|undefined} */
+  #room;
+  #isBeginning = false;
+  /** How far we said that we read. */
+  #readSeq = 0;
   /** @type {Set<string>} */
   #typers = new Set();
   #toldMs = 0;
@@ -57,13 +60,28 @@ export class Visit extends Emitter {
     super();
     this.#page = page;
     this.#department = department;
-    try {
-      this.#kept = JSON.parse(String(this.#keeping.get() ?? "{}"));
-    } catch {
-      // Not ours, or half written: begin anew.
-    }
+    this.#keeping.onChange(() => this.#compare());
     addEventListener("online", () => this.#parley.nudge());
-    document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.#parley.nudge());
+    document.addEventListener("visibilitychange", () => {
+      if (document.visibilityState !== "visible") return;
+      this.#compare();
+      this.#parley.nudge();
+    });
+  }
+
+  get #kept() {
+    return this.#keeping.now;
+  }
+
+  /** Another tab may have begun a conversation, or ended this one: they are the visitor's, not a tab's. */
+  #compare() {
+    const { room } = this.#kept;
+    if (room !== this.#room) {
+      this.#drop();
+      if (room) this.#follow(room);
+      else this.emit("over", "over");
+    }
+    this.emit("changed", null);
   }
 
   /** One for each conversation: a client keeps its token, and follows its room, for as long as it lives. */
@@ -92,16 +110,14 @@ export class Visit extends Emitter {
     return this.#kept.isAsked ?? false;
   }
 
-  get isBegun() {
-    return this.#kept.room !== undefined;
-  }
-
   /** Go on where an earlier visit stopped, if there was one. */
   async resume() {
-    if (!this.#kept.room) return;
-    if (!(await this.#parley.isSignInKept)) return this.#forget("over");
-    this.#follow(this.#kept.room);
-    for (const one of this.unsent) void this.#post(one);
+    const { room } = this.#kept;
+    this.#room = room;
+    if (room && !(await this.#parley.isSignInKept)) return this.#forget("over");
+    if (room && room === this.#room) this.#follow(room);
+    // Where nothing has begun, what failed waits to be tried again; what a reload cut off goes on by itself.
+    for (const one of this.unsent) if (this.#room || !one.code) void this.#post(one);
   }
 
   /** @param {string} text */
@@ -116,10 +132,15 @@ export class Visit extends Emitter {
   /** @param {Unsent} unsent */
   retry(unsent) {
     // Where there is no conversation it was its beginning that failed, and all waited for that.
-    const again = this.#kept.room ? [unsent] : this.unsent;
-    for (const one of again) delete one.code;
-    this.emit("changed", null);
+    const again = this.#room ? [unsent] : this.unsent;
+    this.#mark(again, undefined);
     void this.#post(again[0]);
+  }
+
+  /** @param {Unsent[]} those @param {string|undefined} code why they were not sent; none while they are on their way */
+  #mark(those, code) {
+    const ids = new Set(those.map(({ client_id: id }) => id));
+    this.#keep({ unsent: this.unsent.map((one) => (ids.has(one.client_id) ? { ...one, code } : one)) });
   }
 
   /** @param {string} clientId */
@@ -129,8 +150,7 @@ export class Visit extends Emitter {
 
   /** @param {string} text what stands in the composer now */
   write(text) {
-    this.#kept.draft = text;
-    this.#save();
+    this.#keeping.set({ draft: text });
     clearTimeout(this.#typing);
     const inMs = Math.max(0, this.#toldMs + TYPING_MS - Date.now());
     this.#typing = setTimeout(() => {
@@ -149,17 +169,16 @@ export class Visit extends Emitter {
 
   /** On a line that is not there it waits for the next. @param {{name?: string, email?: string}} said */
   async #introduce(said) {
-    this.#kept.said = said;
-    if (this.#parley.state.name !== "live") return this.#save();
+    this.#keeping.set({ said });
+    if (this.#parley.state.name !== "live") return;
     try {
       await this.#call("conversation.update", said);
     } catch (error) {
-      if (/** @type {ParleyError} */ (error).code === "connection_lost") return this.#save();
-      delete this.#kept.said;
+      if (/** @type {ParleyError} */ (error).code === "connection_lost") return;
+      this.#keeping.set({ said: undefined });
       throw error;
     }
-    delete this.#kept.said;
-    this.#save();
+    this.#keeping.set({ said: undefined });
   }
 
   /** @param {number} score */
@@ -203,61 +222,72 @@ export class Visit extends Emitter {
     }
   }
 
+  /** What is there now was seen. Told once for all that comes together: a long log comes at once. */
   read() {
-    const last = [...this.messages.values()].at(-1);
-    if (last && this.#kept.room) this.#call("receipt.mark", { seq: last.seq }, "room").catch(() => {});
+    queueMicrotask(() => {
+      const seq = [...this.messages.values()].at(-1)?.seq ?? 0;
+      if (!this.#room || seq <= this.#readSeq || this.#parley.state.name !== "live") return;
+      this.#readSeq = seq;
+      this.#call("receipt.mark", { seq }, "room").catch(() => (this.#readSeq = 0));
+    });
   }
 
   /** @param {string} method @param {object} params @param {"room"|"conversation"} [named] */
   #call(method, params, named = "conversation") {
-    return this.#parley.call(method, { [named]: this.#kept.room, ...params });
+    return this.#parley.call(method, { [named]: this.#room, ...params });
   }
 
   /** @param {Unsent} unsent */
   async #post(unsent) {
     try {
-      if (this.#kept.room) await this.#parley.send(this.#kept.room, unsent.text, { client_id: unsent.client_id });
-      else if (unsent === this.unsent.find(({ code }) => !code)) await this.#start(unsent);
-      else return; // It follows when the conversation has begun.
+      // It began with this one, or this one follows when it has begun.
+      if (!this.#room && (this.#isBeginning || (await this.#begin(unsent)))) return;
+      await this.#parley.send(String(this.#room), unsent.text, { client_id: unsent.client_id });
       this.drop(unsent.client_id);
     } catch (error) {
       const code = error instanceof ParleyError ? error.code : "internal";
-      for (const one of this.#kept.room ? [unsent] : this.unsent) one.code = code;
-      this.#keep({});
+      this.#mark(this.#room ? [unsent] : this.unsent, code);
     }
+  }
+
+  /** Begin with this message, one tab at a time. @param {Unsent} first @returns {Promise<boolean>} false: it has begun without it */
+  async #begin(first) {
+    const start = () => (this.#kept.room ? this.#compare() : this.#start(first));
+    this.#isBeginning = true;
+    try {
+      // Only secure contexts have locks.
+      await (navigator.locks ? navigator.locks.request(KEPT, start) : start());
+    } finally {
+      this.#isBeginning = false;
+    }
+    for (const one of this.unsent) if (!one.code && one.client_id !== first.client_id) void this.#post(one);
+    return !this.unsent.some(({ client_id: id }) => id === first.client_id);
   }
 
   /** @param {Unsent} first @returns {Promise<void>} */
   async #start(first) {
-    const body = { message: first.text, page: this.#page, department: this.#department, identity: this.identity };
-    const response = await fetch("/conversations", {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify(Object.fromEntries(Object.entries(body).filter(([, value]) => value))),
-    }).catch((error) => {
-      throw new ParleyError("connection_lost", 0, String(error));
-    });
-    if (!response.ok) {
-      const error = await fromHttp(response);
-      if (!this.identity || error.status !== 401) throw error;
+    const { identity } = this;
+    const said = { message: first.text, page: this.#page, department: this.#department };
+    const begun = await begin({ ...said, identity }).catch((error) => {
+      if (!identity || error.status !== 401) throw error;
       // An identity that ran out while the page stood open is no reason not to answer: they begin as anybody does.
-      this.identity = null;
+      if (this.identity === identity) this.identity = null;
       this.emit("identified", error.code);
-      return this.#start(first);
-    }
-    const { conversation, refresh_token: refresh } = await response.json();
+      return null;
+    });
+    if (!begun) return this.#start(first);
+    const { conversation, refresh_token: refresh } = begun;
     await this.#store.set(refresh);
-    if (this.identity) this.emit("identified", null);
-    this.drop(first.client_id);
-    this.#keep({ room: conversation.id });
-    this.#know(conversation);
+    if (identity) this.emit("identified", null);
+    this.#keep({ room: conversation.id, unsent: this.unsent.filter(({ client_id: id }) => id !== first.client_id) });
     this.emit("started", conversation.id);
     this.#follow(conversation.id);
-    for (const one of this.unsent) if (!one.code) void this.#post(one);
+    this.#know(conversation);
   }
 
   /** @param {string} room */
   #follow(room) {
+    this.#room = room;
     this.#parley.subscribe(
       room,
       {
@@ -267,7 +297,13 @@ export class Visit extends Emitter {
           this.messages.clear();
           this.emit("changed", null);
         },
-        live: () => void this.#look(),
+        live: () => {
+          // Signals are lost with a line: who typed then may have stopped.
+          this.#typers.clear();
+          this.emit("typing", null);
+          this.emit("live", null);
+          this.#look().catch(() => {}); // The next line asks again.
+        },
       },
       { after: 0 },
     );
@@ -302,8 +338,7 @@ export class Visit extends Emitter {
       const message = /** @type {Message} */ (data.message);
       const isNew = !this.messages.has(message.id);
       this.messages.set(message.id, message);
-      if (message.client_id) this.#kept.unsent = this.unsent.filter(({ client_id: id }) => id !== message.client_id);
-      this.#save();
+      if (this.unsent.some(({ client_id: id }) => id === message.client_id)) this.drop(String(message.client_id));
       this.#typers.delete(message.sender.name);
       this.emit("typing", [...this.#typers][0] ?? null);
       if (isNew) this.emit("message", message);
@@ -329,36 +364,35 @@ export class Visit extends Emitter {
 
   /** @param {"over"|"ended"} why */
   #forget(why) {
-    if (!this.#kept.room) return;
-    this.#kept = { draft: this.draft, unsent: this.unsent };
-    this.#save();
+    if (!this.#room) return;
+    // Another tab may have begun anew already: that one goes on here.
+    if (this.#kept.room !== this.#room) return this.#compare();
+    this.#keeping.set({ room: undefined, isAsked: undefined, said: undefined });
     void this.#store.remove();
+    this.#drop();
+    this.emit("over", why);
+    this.#mark(this.unsent, why);
+  }
+
+  /** Nothing of the conversation stays; the next message begins anew. */
+  #drop() {
+    const before = this.#parley;
+    const wasBegun = this.#room !== undefined;
+    this.#room = undefined;
+    this.#readSeq = 0;
     this.#typers.clear();
     clearTimeout(this.#looking);
     this.conversation = null;
     this.messages.clear();
-    this.emit("over", why);
-    // The next message begins anew.
-    const before = this.#parley;
+    if (!wasBegun) return;
     this.#parley = this.#client();
     this.isLive = true;
     if (before.state.name !== "ended") before.disconnect();
-    for (const one of this.unsent) one.code = why;
-    this.emit("changed", null);
   }
 
-  /** @param {Kept} more */
+  /** @param {import("./kept.js").Visited} more */
   #keep(more) {
-    Object.assign(this.#kept, more);
-    this.#save();
+    this.#keeping.set(more);
     this.emit("changed", null);
-  }
-
-  #save() {
-    try {
-      void this.#keeping.set(JSON.stringify(this.#kept));
-    } catch {
-      // Full: it lives as long as this page.
-    }
   }
 }
