@@ -35,6 +35,6 @@ async def test_a_socket_that_is_renewed_for_months_keeps_nothing_of_its_warnings
         lifetime.wake()
         assert await told.get() == "session.expiring"
         await lifetime.renew(token())
-    warnings = [each for each in gc.get_objects() if isinstance(each, asyncio.Task) and "_warn" in repr(each)]
+    warnings = [each for each in gc.get_objects() if type(each) is asyncio.Task and "_warn" in repr(each)]
     assert len(warnings) <= 1
     watching.cancel()
