@@ -44,9 +44,11 @@ async def test_one_that_never_reads_is_dropped_at_its_limit_and_the_others_get_e
             before_kib = rss_kib(server.process.pid)
             text = "x" * 7000
             count = 1200  # over 8 MiB for each: more than the kernel and the outbox take together
-            for _ in range(count):
-                await ada.call("message.send", room="den", text=text)
-            await crowd.until(lambda: all(len(member.seqs) == count for member in crowd.members))
+            for said in range(0, count, 50):
+                for _ in range(50):
+                    await ada.call("message.send", room="den", text=text)
+                # However busy the machine, none of the others falls behind: what is kept is kept for the deaf one.
+                await crowd.until(lambda said=said: all(len(one.seqs) == said + 50 for one in crowd.members))
             expected = list(range(2, count + 2))
             assert all(member.seqs == expected for member in crowd.members)
             status, metrics = await asyncio.to_thread(_metric, server, "parley_slow_consumers_total")
@@ -84,7 +86,7 @@ async def test_everybodys_receipts_cost_no_more_than_the_messages(tmp_path: Path
                 for _ in range(messages):
                     sent = await ada.call("message.send", room="den", text="x" * 200)
                     seq = sent["message"]["seq"]
-                    await crowd.until(lambda seq=seq: all(m.seqs and m.seqs[-1] == seq for m in crowd.members))  # type: ignore[misc]
+                    await crowd.until(lambda seq=seq: all(m.seqs and m.seqs[-1] == seq for m in crowd.members))
                     if mark:
                         for member in crowd.members:
                             member.call("receipt.mark", room="den", seq=seq)
