@@ -102,7 +102,9 @@ export class ParleyLog extends HTMLElement {
     this.reset(items);
     if (!anchor) return;
     this.#isAtEnd = false;
-    this.scrollToKey(anchor.key, (anchor.topPx - this.getBoundingClientRect().top) / this.clientHeight);
+    this.scrollToKey(anchor.key, 0);
+    this.#anchor = anchor;
+    this.#hold();
   }
 
   /** Older items, oldest first. @param {Item[]} items */
