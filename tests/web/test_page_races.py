@@ -87,7 +87,12 @@ async def test_what_is_said_while_the_unread_are_counted_is_counted_once(
         unread = ben.page.locator(".room-item", has_text="Counting house").locator(".count")
         await ada.call("message.send", room=room, text="first")
         await expect(unread).to_have_text("1")
-        count = between.hold("message.list", lambda params: params["room"] == room and "after" in params)
+
+        def counts(params: dict[str, Any]) -> bool:
+            return params["room"] == room and "after" in params
+
+        await between.until_sent("message.list", counts)  # the first line's
+        count = between.hold("message.list", counts)
         await between.cut()
         await count.until_there()
         await ada.call("message.send", room=room, text="second")
