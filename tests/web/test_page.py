@@ -86,6 +86,24 @@ async def test_each_room_has_a_draft_of_its_own(open_chat: OpenChat, server: Ser
     await expect(ada.composer).to_have_value("for the lobby")
 
 
+async def test_a_room_is_opened_though_something_arrives_between_press_and_release(
+    open_chat: OpenChat, server: ServerProcess
+) -> None:
+    async with native(server, server.login("ada")) as other:
+        for title in ("Pressed", "Elsewhere"):
+            room = (await other.call("room.create", title=title))["room"]["id"]
+        ada = await open_chat("ada", "lobby")
+        item = ada.page.locator(".room-item").filter(has_text="Pressed")
+        await item.hover()
+        await ada.page.mouse.down()
+        async with native(server, server.login("ben")) as ben:
+            await ben.call("room.join", room=room)
+            await ben.call("message.send", room=room, text="Look here")
+        await expect(ada.page.locator(".room-item.unread").filter(has_text="Elsewhere")).to_be_visible()
+        await ada.page.mouse.up()
+    await expect(ada.page.get_by_role("heading", level=1)).to_have_text("Pressed")
+
+
 async def test_the_keyboard_alone_is_enough(open_chat: OpenChat, server: ServerProcess) -> None:
     async with native(server, server.login("ada")) as other:
         await other.call("room.create", title="Zephyr")

@@ -13,6 +13,8 @@ export class RoomList {
   #filter = h("input", { class: "input filter", type: "search", placeholder: "Filter rooms", "aria-label": "Filter rooms", autocomplete: "off" });
   #me = h("button", { type: "button", class: "me", "aria-haspopup": "dialog" });
   #dialogs;
+  /** What is drawn, and of what. @type {Map<import("./room.js").Room, {item: HTMLElement, link: HTMLElement, of: string}>} */
+  #drawn = new Map();
 
   /**
    * @param {import("./workspace.js").Workspace} workspace
@@ -52,7 +54,10 @@ export class RoomList {
     const all = this.#workspace.sorted;
     const rooms = all.filter(({ title, id }) => `${title} ${id}`.toLocaleLowerCase().includes(wanted));
     const focused = this.#items.contains(document.activeElement) ? document.activeElement?.getAttribute("data-room") : null;
-    fill(this.#items, ...rooms.map((room) => this.#item(room)));
+    this.#drawn = new Map(rooms.map((room) => [room, this.#item(room)]));
+    // What did not change is not touched: a button that is replaced between press and release is not clicked.
+    [...this.#drawn.values()].forEach(({ item }, i) => this.#items.children[i] !== item && this.#items.insertBefore(item, this.#items.children[i] ?? null));
+    while (this.#items.children.length > rooms.length) this.#items.lastChild?.remove();
     if (focused) /** @type {HTMLElement|null} */ (this.#items.querySelector(`[data-room="${CSS.escape(focused)}"]`))?.focus();
     this.#empty.hidden = rooms.length > 0;
     if (rooms.length === 0 && all.length > 0) fill(this.#empty, h("p", { class: "hint" }, "No room of yours is called that."));
@@ -68,18 +73,23 @@ export class RoomList {
     const isUnread = room.unread > 0 && room.ended === null;
     const sign = room.info.archived ? "archive" : room.info.visibility === "private" ? "lock" : "hash";
     const count = room.unread > 99 ? "99+" : String(room.unread);
-    const link = h(
-      "button",
-      { type: "button", class: "room-item", "data-room": room.id, "aria-current": isCurrent ? "page" : null, on: { click: () => this.#workspace.show(room) } },
+    const of = JSON.stringify([isCurrent, isUnread, sign, count, room.title, room.isGone]);
+    const known = this.#drawn.get(room);
+    if (known?.of === of) return known;
+    const link = known?.link ?? h("button", { type: "button", class: "room-item", "data-room": room.id, on: { click: () => this.#workspace.show(room) } });
+    fill(
+      link,
       icon(sign),
       h("span", { class: "room-title" }, bdi(room.title)),
       room.info.visibility === "private" ? h("span", { class: "unseen" }, "private") : null,
       isUnread ? h("span", { class: "count", "aria-hidden": "true" }, count) : null,
       isUnread ? h("span", { class: "unseen" }, `${count} unread`) : null,
     );
+    if (isCurrent) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
     link.classList.toggle("unread", isUnread);
     link.classList.toggle("gone", room.isGone);
-    return h("li", null, link);
+    return { item: known?.item ?? h("li", null, link), link, of };
   }
 
   #drawMe() {
