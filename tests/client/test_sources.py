@@ -1,14 +1,18 @@
 """Where a broadcast's bytes come from: files, and ffmpeg with its level."""
 
+import asyncio
 import subprocess
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from parley.client.sources import FfmpegSource, FileSource, SourceFailed, any_file, playing
 from parley.dialects.ogg import OpusStream, Pages
+from tests.here import until
 from tests.ogg import encoded
+from tests.serving import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -70,6 +74,24 @@ async def test_what_a_sound_card_records_is_encoded_until_nobody_wants_it() -> N
         while stream.position_s < 0.5:
             for page in pages.feed(await anext(pieces)):
                 stream.take(page)
+
+
+async def test_ffmpeg_is_ended_also_while_what_it_made_lies_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, made, start = tmp_path / "a tone.wav", [], asyncio.create_subprocess_exec
+    subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=duration=1", str(path)], check=True)
+
+    async def noted(*command: Any, **options: Any) -> asyncio.subprocess.Process:
+        made.append(await start(*command, **options))
+        return made[0]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
+    pieces = FfmpegSource(any_file(str(path), loops=True), path.name).pieces()
+    await anext(pieces)
+    await until(lambda: made[0].stdout._paused)
+    async with asyncio.timeout(PATIENCE_S):
+        await pieces.aclose()
 
 
 async def test_without_ffmpeg_it_is_said_what_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

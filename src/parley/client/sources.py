@@ -128,6 +128,9 @@ class FfmpegSource:
             os.close(told)
             if process.returncode is None:
                 process.kill()
+                # asyncio's `wait` waits for the end of the pipe too, which one that is full and unread never tells.
+                while await process.stdout.read(PIECE_BYTES):
+                    pass
                 await process.wait()
 
     def level_db(self, at_s: float) -> float | None:
