@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from parley.domain import accounts
+from parley.domain import accounts, revocation
 from parley.service.passwords import hash_password
 from tests.here import DOORS, HereServer, serving
 from tests.lengths import LONG
@@ -296,6 +296,22 @@ class TestRightsNow:
                 assert not [e for e in client.events("den") if e["type"] == "message.created"]
 
 
+async def fenced(server: HereServer, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """A node that has read no revocations for a second; call what this gives, and it reads them."""
+    polls: list[Any] = []
+    real = server.store.poll
+    monkeypatch.setattr(server.store, "poll", lambda heads, done: polls.append((heads, done)))
+    while not polls:
+        await asyncio.sleep(0.01)
+    server.move(1.1)
+
+    def read() -> None:
+        monkeypatch.setattr(server.store, "poll", real)
+        real(*polls[0])
+
+    return read
+
+
 class TestTheFence:
     async def test_a_node_that_cannot_read_revocations_hands_out_nothing_until_it_can(
         self, server: HereServer, monkeypatch: pytest.MonkeyPatch
@@ -303,21 +319,36 @@ class TestTheFence:
         async with server.client(server.token("ada")) as ada, server.client(server.token("ben")) as ben:
             await ben.call("room.create", room="den")
             await ada.call("room.subscribe", room="den")
-            polls: list[Any] = []
-            real = server.store.poll
-            monkeypatch.setattr(server.store, "poll", lambda heads, done: polls.append((heads, done)))
-            while not polls:
-                await asyncio.sleep(0.01)
-            server.move(1.1)
-            sent = await ben.call("session.describe")  # its own news go on
-            assert sent["subject"] == "ben"
-            await ben.call("message.send", room="den", text="behind the fence")
+            read = await fenced(server, monkeypatch)
+            sending = asyncio.ensure_future(ben.call("message.send", room="den", text="behind the fence"))
+            # What is about the connection itself goes on, and so do errors; this one comes behind the message.
+            assert (await ben.call("session.describe"))["subject"] == "ben"
+            assert await refused(ben.call("room.get", room="nowhere")) == "not_found"
             await ada.call("session.describe")
+            assert not sending.done()
             assert ada.events("den") == []
-            monkeypatch.setattr(server.store, "poll", real)
-            real(*polls[0])
+            read()
+            assert (await sending)["message"]["text"] == "behind the fence"
             assert (await ada.event("message.created"))["data"]["message"]["text"] == "behind the fence"
             assert len(ada.events("den")) == 1
+
+    async def test_who_was_revoked_meanwhile_gets_no_result_of_a_node_that_does_not_know(
+        self, server: HereServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with server.client(server.token("ada")) as ada:
+            await ada.call("room.create", room="den")
+            await ada.call("message.send", room="den", text="for who may read it")
+            read = await fenced(server, monkeypatch)
+            server.store.execute(revocation.Revoke(subject="ada"))  # as another node does while the bus is away
+            asking = asyncio.ensure_future(ada.call("message.list", room="den"))
+            await ada.call("session.describe")
+            # A write waits for what was read before it.
+            assert await refused(ada.call("message.send", room="nowhere", text="?")) == "not_found"
+            read()
+            assert await ada.closed() == (4403, "revoked")
+            asking.cancel()
+            (outcome,) = await asyncio.gather(asking, return_exceptions=True)
+            assert isinstance(outcome, BaseException), outcome
 
 
 async def test_after_a_sleep_of_the_machine_a_token_that_is_over_is_found_within_a_minute(tmp_path: Path) -> None:

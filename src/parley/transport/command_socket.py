@@ -83,8 +83,8 @@ class CommandConnection(Connection):
         assert request.row is not None
         node.door.subscribe(request.row, params, self, principal, self._ordering, lambda: self.reads, answered)
 
-    def answered(self, request: Request, result: Any) -> None:
-        super().answered(request, result)
+    def _answer(self, request: Request, result: Any) -> None:
+        super()._answer(request, result)
         batch: Batch | None = request.batch
         if batch is not None and batch.waiting and batch.is_answered:
             waiting: list[Subscription] = batch.waiting

@@ -63,6 +63,7 @@ class Connection(ABC):
         "_paused",
         "_said_at_s",
         "_subscriptions",
+        "_withheld",
         "address",
         "begun_at_ms",
         "codec",
@@ -108,6 +109,7 @@ class Connection(ABC):
         self._subscriptions: dict[str, Subscription] = {}
         self._ordering = node.door.ordering()
         self._paused = False
+        self._withheld: list[tuple[Request, Any]] | None = None  # results, while it is fenced
         self._large_bytes = 0  # of messages, since nothing large was under way
         self._said_at_s = 0.0
 
@@ -199,6 +201,8 @@ class Connection(ABC):
             self._broken(ended)
             return
         waiting = self._ordering.under_way if self._behind is None else len(self._behind)
+        if self._withheld is not None:
+            waiting += len(self._withheld)
         if len(data) > LARGE_BYTES:
             self._large_bytes = len(data) if waiting <= 1 else self._large_bytes + len(data)
         is_much = waiting > UNDER_WAY_MAX or (waiting > 1 and self._large_bytes > LARGE_UNDER_WAY_BYTES_MAX)
@@ -319,6 +323,9 @@ class Connection(ABC):
     def unfence(self) -> None:
         if self.is_fenced:
             self.is_fenced = False
+            withheld, self._withheld = self._withheld, None
+            for request, result in withheld or ():
+                self.answered(request, result)
             self.go_on()
 
     def go_on(self) -> None:
@@ -346,9 +353,16 @@ class Connection(ABC):
         """What it asked for has come to this: a result as the wire has it, or a Refusal."""
         if self.is_closing:
             return
+        if self.is_fenced and not isinstance(result, Refusal) and _is_of_the_store(request):
+            self._withheld = self._withheld or []
+            self._withheld.append((request, result))
+            return
+        self._answer(request, result)
+        self._read_on()
+
+    def _answer(self, request: Request, result: Any) -> None:
         codec = self.codec
         self.put(codec.refused(request, result) if isinstance(result, Refusal) else codec.result(request, result))
-        self._read_on()
 
     def _read_on(self) -> None:
         if self._paused and not self._behind and self.ws is not None:
@@ -424,3 +438,8 @@ class Connection(ABC):
         subscriptions, self._subscriptions = self._subscriptions, {}
         for subscription in subscriptions.values():
             self.node.hub.unsubscribe(subscription)
+
+
+def _is_of_the_store(request: Request) -> bool:
+    """Whether a result tells more than the connection knows of itself."""
+    return request.row is not None and request.row.kind != "connection"

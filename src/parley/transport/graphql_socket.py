@@ -211,10 +211,9 @@ class GraphqlConnection(Connection):
             answered = functools.partial(self.answered, request)
             self.node.door.submit(request.row, request.params, principal, self._ordering, answered)
 
-    def answered(self, request: Request, result: Any) -> None:
-        super().answered(request, result)
-        if not self.is_closing:
-            self.put(self.codec.complete(request.batch))
+    def _answer(self, request: Request, result: Any) -> None:
+        super()._answer(request, result)
+        self.put(self.codec.complete(request.batch))
 
     def _subscribe_to(self, request: Request, living: Living, principal: Principal) -> None:
         limit = self.node.subscriptions_max
