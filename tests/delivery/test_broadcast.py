@@ -230,6 +230,18 @@ def test_what_comes_due_between_two_slices_takes_effect_before_the_next(air: Air
     assert [ear.heard[-1] for ear in ears] == [b"<3>"] * len(ears)
 
 
+def test_who_was_passed_over_between_two_slices_gets_no_page_that_begins_with_half_a_packet(air: Air) -> None:
+    ears = [Ear() for _ in range(SLICE + 1)]
+    tuned = [air.node.join("show", ear) for ear in ears]
+    air.send(b"0")
+    air.send(b"1")
+    tuned[-1].mute()
+    tuned[-1].unmute()
+    air.send(b"2", continues=True)
+    air.send(b"3")
+    assert [ear.heard[1:] for ear in ears[-2:]] == [[b"<1>", b"<2>", b"<3>"], [b"<3>"]]
+
+
 def test_an_end_between_two_slices_hands_nothing_to_whom_it_may_not(air: Air) -> None:
     ears = [Ear() for _ in range(SLICE + 2)]
     tuned = [air.node.join("show", ear) for ear in ears]

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from parley.domain import accounts
+from parley.service.ordering import READING_MAX
 from parley.service.passwords import hash_password
+from parley.transport.connection import WITHHELD_MAX
 from tests.here import HereServer, serving, until
 from tests.serving import NativeClient
 from tests.streams import unfenced
@@ -93,6 +95,20 @@ async def test_of_one_who_does_not_read_its_answers_no_more_is_read_once_what_it
                 answers.append(int(message["id"][-3:]))
         await sending
         assert answers == list(range(len(wide)))
+
+
+async def test_results_wait_behind_a_fence_few_at_a_time_and_are_told_in_order_after_it(server: HereServer) -> None:
+    async with server.native(token(server)) as ada:
+        await ada.call("room.create", room="den")
+        (connection,) = live(server)
+        server.server.parts.connections.fence()
+        asking = [asyncio.ensure_future(ada.call("room.get", room="den")) for _ in range(40)]
+        ordering = connection._ordering
+        await until(lambda: len(connection._withheld or ()) >= WITHHELD_MAX and not ordering._reading)
+        assert len(connection._withheld or ()) < WITHHELD_MAX + READING_MAX
+        assert not any(one.done() for one in asking)
+        server.server.parts.connections.unfence()
+        assert {answer["room"]["id"] for answer in await asyncio.gather(*asking)} == {"den"}
 
 
 def _request(method: str, **params: Any) -> dict[str, Any]:

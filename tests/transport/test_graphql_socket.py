@@ -389,15 +389,16 @@ class TestTheFence:
             monkeypatch.setattr(server.store, "poll", lambda heads, done: polls.append((heads, done)))
             await until(lambda: bool(polls))
             server.move(1.1)
+            for number in range(100):  # as many as may be open
+                await ada.begin(EVENTS, f"given up {number}", room="den", after=0)
+                await ada.send(type="complete", id=f"given up {number}")
             id = await ada.begin(EVENTS, room="den", after=0)
-            given_up = await ada.begin(EVENTS, room="den", after=0)
-            await ada.send(type="complete", id=given_up)
             await ada.operation("{ session { subject } }")
             assert ada.payloads(id) == []
             monkeypatch.setattr(server.store, "poll", real)
             real(*polls[0])
             await until(lambda: len(ada.payloads(id)) == 2)
-            assert not [one for one in ada.told if one["type"] == "error" or one.get("id") == given_up]
+            assert not [one for one in ada.told if one["type"] == "error" or "given up" in one.get("id", "")]
 
     async def test_what_is_begun_while_its_bearers_rights_are_asked_for_begins_when_they_are_known(
         self, server: HereServer, monkeypatch: pytest.MonkeyPatch

@@ -73,7 +73,8 @@ class Tuned:
     def mute(self) -> None:
         """Hand it nothing more until `unmute`."""
         self.is_muted = True
-        self._channel.pass_over(self.listener.write)
+        if self._channel.pass_over(self.listener.write):
+            self.in_step = False
         self.regroup()
 
     def unmute(self) -> None:
@@ -110,7 +111,7 @@ class _Group:
 
 
 class _Channel:
-    __slots__ = ("fence", "groups", "headers", "link", "newest", "newest_continues", "rest")
+    __slots__ = ("fence", "groups", "headers", "link", "newest", "newest_continues", "out", "rest")
 
     def __init__(self) -> None:
         self.fence = 0
@@ -121,6 +122,8 @@ class _Channel:
         self.groups: dict[Form, _Group] = {}
         #: Slices of a round that still have to go out.
         self.rest: list[tuple[list[Callable[[bytes], None]], bytes]] = []
+        #: Who left or was muted since they were cut.
+        self.out: set[Callable[[bytes], None]] = set()
 
     @property
     def listeners(self) -> int:
@@ -130,16 +133,29 @@ class _Channel:
         for group in self.groups.values():
             group.stale = True
 
-    def pass_over(self, write: Callable[[bytes], None]) -> None:
-        """Hand this one nothing of what still has to go out."""
-        self.rest = [([other for other in writers if other != write], data) for writers, data in self.rest]
+    def pass_over(self, write: Callable[[bytes], None]) -> bool:
+        """Hand this one nothing of what still has to go out, if there is any."""
+        if self.rest:
+            self.out.add(write)
+        return bool(self.rest)
 
     def pass_over_all(self) -> None:
-        self.rest = []
+        self.drop_rest()
         self.stale()
         for group in self.groups.values():
             for tuned in group.members:
                 tuned.in_step = False
+
+    def write_slice(self) -> None:
+        """The next that has to go out; there is one."""
+        writers, data = self.rest.pop(0)
+        write_all([write for write in writers if write not in self.out] if self.out else writers, data)
+        if not self.rest:
+            self.out.clear()
+
+    def drop_rest(self) -> None:
+        self.rest = []
+        self.out.clear()
 
 
 class Broadcasts:
@@ -188,7 +204,7 @@ class Broadcasts:
             channel.pass_over_all()
             return
         while channel.rest:
-            write_all(*channel.rest.pop(0))
+            channel.write_slice()
         for group in list(channel.groups.values()):
             if group.stale:
                 group.refresh(link)
@@ -207,8 +223,8 @@ class Broadcasts:
         channel.fence = fence
         self._before()
         while channel.rest and not self._is_fenced():
-            write_all(*channel.rest.pop(0))
-        channel.rest = []
+            channel.write_slice()
+        channel.drop_rest()
         channel.link, channel.headers, channel.newest = None, b"", b""
         for group in list(channel.groups.values()):
             group.stale = True
@@ -287,7 +303,7 @@ class Broadcasts:
         if self._is_fenced():
             channel.pass_over_all()
         if channel.rest:
-            write_all(*channel.rest.pop(0))
+            channel.write_slice()
         if channel.rest:
             self._call_soon(lambda: self._next_slice(channel))
 

@@ -32,6 +32,8 @@ CONGESTED_BYTES: Final = 65_536
 UNDER_WAY_MAX: Final = 512
 LARGE_BYTES: Final = 4096
 LARGE_UNDER_WAY_BYTES_MAX: Final = 1_048_576
+#: Results that wait behind a fence, from which on no command begins.
+WITHHELD_MAX: Final = 8
 #: How long to wait before what was missed is read again, where the store is away.
 STRANDED_S: Final = 1.0
 
@@ -203,8 +205,10 @@ class Connection(ABC):
         waiting = self._ordering.under_way if self._behind is None else len(self._behind)
         if self._withheld is not None:
             waiting += len(self._withheld)
+        if waiting <= 1:
+            self._large_bytes = 0
         if len(data) > LARGE_BYTES:
-            self._large_bytes = len(data) if waiting <= 1 else self._large_bytes + len(data)
+            self._large_bytes += len(data)
         is_much = waiting > UNDER_WAY_MAX or (waiting > 1 and self._large_bytes > LARGE_UNDER_WAY_BYTES_MAX)
         if is_much and not self._paused and self.ws is not None:
             self._paused = True
@@ -265,6 +269,9 @@ class Connection(ABC):
         for subscription in self._subscriptions.values():
             subscription.regroup()
         self.outbox.drained()
+        self._begin_more()
+
+    def _begin_more(self) -> None:
         # One who polls drains by bits: what was handed over for the last polls comes first.
         if not self.outbox.congested and self.ws is not None and self.ws.unpolled_bytes <= CONGESTED_BYTES:
             self._ordering.release()
@@ -324,8 +331,10 @@ class Connection(ABC):
         if self.is_fenced:
             self.is_fenced = False
             withheld, self._withheld = self._withheld, None
-            for request, result in withheld or ():
-                self.answered(request, result)
+            if withheld:
+                for request, result in withheld:
+                    self.answered(request, result)
+                self._begin_more()
             self.go_on()
 
     def go_on(self) -> None:
@@ -356,6 +365,8 @@ class Connection(ABC):
         if self.is_fenced and not isinstance(result, Refusal) and _is_of_the_store(request):
             self._withheld = self._withheld or []
             self._withheld.append((request, result))
+            if len(self._withheld) >= WITHHELD_MAX:
+                self._ordering.hold()
             return
         self._answer(request, result)
         self._read_on()

@@ -284,6 +284,7 @@ class GraphqlConnection(Connection):
         """The client has ended an operation. What a query of it comes to is not told."""
         self.codec.forget(living)
         self._notices.pop(living.id, None)
+        self._until_it_reads = [one for one in self._until_it_reads if one[1] is not living]
         subscription = self._subscriptions.pop(living.id, None)
         if subscription is not None:
             self.node.hub.unsubscribe(subscription)
