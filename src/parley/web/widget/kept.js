@@ -7,7 +7,8 @@
 import { localStore } from "../client/credentials.js";
 
 /**
- * @typedef {{client_id: string, text: string, code?: string}} Unsent
+ * Not stored yet. `code` says why it was not sent: none while it is on its way; `isAsked`: a conversation was to begin with it.
+ * @typedef {{client_id: string, text: string, code?: string, isAsked?: boolean}} Unsent
  * @typedef {{room?: string, isAsked?: boolean, said?: {name?: string, email?: string}, draft?: string, unsent?: Unsent[]}} Visited
  */
 
@@ -49,6 +50,14 @@ export class Kept {
     } catch {
       this.#isAlone = true;
     }
+  }
+
+  /**
+   * Do it while no other tab does such a thing. Only secure contexts have locks.
+   * @param {() => void|Promise<void>} work
+   */
+  async alone(work) {
+    await (navigator.locks ? navigator.locks.request(this.#key, work) : work());
   }
 
   /** Another tab changed it. @param {() => void} listener */

@@ -116,7 +116,10 @@ export class Visit extends Emitter {
     this.#room = room;
     if (room && !(await this.#parley.isSignInKept)) return this.#forget("over");
     if (room && room === this.#room) this.#follow(room);
-    // Where nothing has begun, what failed waits to be tried again; what a reload cut off goes on by itself.
+    // A beginning that a reload cut off may be stored: whether one more is asked for, the person decides. Another tab's goes on.
+    const isInDoubt = () => !this.#kept.room && this.unsent.some(({ isAsked, code }) => isAsked && !code);
+    if (isInDoubt()) await this.#keeping.alone(() => void (isInDoubt() && this.#mark(this.unsent, { code: "connection_lost" })));
+    // Where nothing has begun, what failed waits to be tried again; what was never asked for goes on by itself.
     for (const one of this.unsent) if (this.#room || !one.code) void this.#post(one);
   }
 
@@ -133,14 +136,14 @@ export class Visit extends Emitter {
   retry(unsent) {
     // Where there is no conversation it was its beginning that failed, and all waited for that.
     const again = this.#room ? [unsent] : this.unsent;
-    this.#mark(again, undefined);
+    this.#mark(again, { code: undefined });
     void this.#post(again[0]);
   }
 
-  /** @param {Unsent[]} those @param {string|undefined} code why they were not sent; none while they are on their way */
-  #mark(those, code) {
+  /** @param {Unsent[]} those @param {Partial<Unsent>} as */
+  #mark(those, as) {
     const ids = new Set(those.map(({ client_id: id }) => id));
-    this.#keep({ unsent: this.unsent.map((one) => (ids.has(one.client_id) ? { ...one, code } : one)) });
+    this.#keep({ unsent: this.unsent.map((one) => (ids.has(one.client_id) ? { ...one, ...as } : one)) });
   }
 
   /** @param {string} clientId */
@@ -246,17 +249,15 @@ export class Visit extends Emitter {
       this.drop(unsent.client_id);
     } catch (error) {
       const code = error instanceof ParleyError ? error.code : "internal";
-      this.#mark(this.#room ? [unsent] : this.unsent, code);
+      this.#mark(this.#room ? [unsent] : this.unsent, { code });
     }
   }
 
   /** Begin with this message, one tab at a time. @param {Unsent} first @returns {Promise<boolean>} false: it has begun without it */
   async #begin(first) {
-    const start = () => (this.#kept.room ? this.#compare() : this.#start(first));
     this.#isBeginning = true;
     try {
-      // Only secure contexts have locks.
-      await (navigator.locks ? navigator.locks.request(KEPT, start) : start());
+      await this.#keeping.alone(() => (this.#kept.room ? this.#compare() : this.#start(first)));
     } finally {
       this.#isBeginning = false;
     }
@@ -267,6 +268,7 @@ export class Visit extends Emitter {
   /** @param {Unsent} first @returns {Promise<void>} */
   async #start(first) {
     const { identity } = this;
+    this.#mark([first], { isAsked: true });
     const said = { message: first.text, page: this.#page, department: this.#department };
     const begun = await begin({ ...said, identity }).catch((error) => {
       if (!identity || error.status !== 401) throw error;
@@ -371,7 +373,7 @@ export class Visit extends Emitter {
     void this.#store.remove();
     this.#drop();
     this.emit("over", why);
-    this.#mark(this.unsent, why);
+    this.#mark(this.unsent, { code: why });
   }
 
   /** Nothing of the conversation stays; the next message begins anew. */
