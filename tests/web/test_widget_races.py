@@ -1,6 +1,7 @@
 """The widget where two things happen at once, and in two tabs: one conversation, begun once, and nothing of it lost."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -129,6 +130,34 @@ async def test_two_tabs_are_one_conversation_from_its_first_word_to_its_end(
         await visitor.sees("And anew")
         await expect(visitor.status).not_to_contain_text("ended")
         assert await visitor.texts() == await other.texts() == ["And anew"]
+
+
+async def test_what_is_said_while_another_tab_begins_keeps_its_order(visitor: Visitor) -> None:
+    held: list[Route] = []
+    came = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        held.append(route)
+        came.set()
+
+    page = await visitor.page.context.new_page()
+    # Its line never stands: what follows comes from the other tab alone.
+    await page.route_web_socket(re.compile("/ws$"), lambda _: None)
+    await page.goto(visitor.page.url)
+    other = Visitor(page)
+    await other.open()
+    await visitor.open()
+    await visitor.page.context.route(BEGINS, hold)
+    await other.say("zero")
+    async with asyncio.timeout(15):
+        await came.wait()
+    said = ["one", "two", "three"]
+    for text in said:
+        await visitor.say(text)
+    await held[0].continue_()
+    await visitor.sees("zero", *said)
+    assert await visitor.texts() == ["zero", *said]
+    assert len(held) == 1
 
 
 async def test_a_long_log_is_read_in_one_word_and_who_typed_before_the_line_was_lost_types_no_more(

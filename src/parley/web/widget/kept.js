@@ -1,6 +1,7 @@
 /**
  * What of a visit survives a reload: which conversation it is, the draft, what is not sent. The tabs of a site share it: each
- * change is made to what is stored now, so that no tab writes back what another one has changed since.
+ * change is made to what is stored now, not to what a tab once read. Of two tabs that change it in the very same moment one
+ * may still undo the other: storage has no lock, and what must not happen twice is done `alone`.
  * @module
  */
 

@@ -243,8 +243,9 @@ export class Visit extends Emitter {
   /** @param {Unsent} unsent */
   async #post(unsent) {
     try {
-      // It began with this one, or this one follows when it has begun.
-      if (!this.#room && (this.#isBeginning || (await this.#begin(unsent)))) return;
+      // What is said while it begins follows, in its turn, when it has begun.
+      if (this.#isBeginning) return;
+      if (!this.#room) return await this.#begin(unsent);
       await this.#parley.send(String(this.#room), unsent.text, { client_id: unsent.client_id });
       this.drop(unsent.client_id);
     } catch (error) {
@@ -253,7 +254,7 @@ export class Visit extends Emitter {
     }
   }
 
-  /** Begin with this message, one tab at a time. @param {Unsent} first @returns {Promise<boolean>} false: it has begun without it */
+  /** Begin with this message, one tab at a time; it may begin without it. @param {Unsent} first */
   async #begin(first) {
     this.#isBeginning = true;
     try {
@@ -261,8 +262,7 @@ export class Visit extends Emitter {
     } finally {
       this.#isBeginning = false;
     }
-    for (const one of this.unsent) if (!one.code && one.client_id !== first.client_id) void this.#post(one);
-    return !this.unsent.some(({ client_id: id }) => id === first.client_id);
+    for (const one of this.unsent) if (!one.code) void this.#post(one);
   }
 
   /** @param {Unsent} first @returns {Promise<void>} */
