@@ -20,6 +20,7 @@ const server = {
   /** @type {any[]} */ receipts: [],
   agents: [{ subject: "me", name: "Me", status: "available", capacity: 10, conversations: 0, online: true }],
   epoch: "one",
+  /** Where the list of those who wait goes on. @type {string|null} */ next: null,
 };
 /** The commands that came, and what a story does with some of them. */
 const calls = [];
@@ -83,7 +84,7 @@ function answerTo({ method, params }) {
   }
   if (method === "conversation.list") {
     const fits = (one) => (!params.status || one.status === params.status) && (!params.assignee || one.assignee === params.assignee) && (!params.visitor || one.visitor.subject === params.visitor);
-    return { conversations: listed.filter(fits), next: null };
+    return { conversations: listed.filter(fits), next: params.status === "queued" ? server.next : null };
   }
   if (method === "conversation.claim") return { conversation: change(params.conversation, "claimed", { status: "open", assignee: "me", assignee_name: "Me" }, ME) };
   if (method === "agent.list") return { agents: server.agents };
@@ -344,6 +345,29 @@ const stories = {
     const before = desk.waiting.map((one) => desk.lastLine(one));
     await desk.refresh();
     return { before, after: desk.waiting.map((one) => [desk.lastLine(one), desk.unread(one)]) };
+  },
+  async what_waiting_visitors_add_is_drawn_once() {
+    for (const id of ["a", "b", "c"]) begin(id, "hello");
+    await open();
+    let changes = 0;
+    desk.on("changed", () => (changes += 1));
+    await desk.refresh();
+    const unchanged = changes;
+    for (const id of ["a", "b"]) write(id, "are you there?", visitorOf(id));
+    await settle();
+    await desk.refresh();
+    return { unchanged, changes, lines: desk.waiting.map((one) => desk.lastLine(one)) };
+  },
+  async a_list_that_was_read_to_its_end() {
+    begin("a", "hello");
+    server.next = "a";
+    await open();
+    const before = desk.goesOn("queued");
+    server.next = null;
+    await desk.more("queued");
+    server.next = "a";
+    await desk.refresh();
+    return { before, after: desk.goesOn("queued") };
   },
   async erased_while_it_is_listed() {
     begin("a", "I live at number seven", { assignee: "bo", assignee_name: "Bo" });

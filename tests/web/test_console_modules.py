@@ -87,6 +87,15 @@ def test_the_queue_says_what_those_who_wait_wrote_since(outcome: Tell) -> None:
     assert outcome("what_waiting_visitors_add") == {"before": ["hello"], "after": [["are you there?", 2]]}
 
 
+def test_what_those_who_wait_wrote_is_drawn_once_and_only_where_it_is_news(outcome: Tell) -> None:
+    lines = ["are you there?", "are you there?", "hello"]
+    assert outcome("what_waiting_visitors_add_is_drawn_once") == {"unchanged": 0, "changes": 1, "lines": lines}
+
+
+def test_a_queue_that_was_read_to_its_end_stays_so(outcome: Tell) -> None:
+    assert outcome("a_list_that_was_read_to_its_end") == {"before": True, "after": False}
+
+
 def test_what_was_erased_does_not_stay_in_the_lists(outcome: Tell) -> None:
     assert outcome("erased_while_it_is_listed") == {"before": ["I live at number seven"], "after": [["", 1]]}
 

@@ -169,7 +169,8 @@ export class Desk extends Emitter {
 
   /** What those who wait wrote since: no event of the queue says so. */
   async refresh() {
-    if (this.#isLive && this.waiting.length > 0) await this.#page("queued").catch(() => {});
+    // The first of them alone: where the list goes on stays as it is.
+    if (this.#isLive && this.waiting.length > 0) await this.#list({ ...ASKED.queued, limit: PAGE }).catch(() => {});
   }
 
   /** The next one that asks for something: mine with news, else mine in turn. */
@@ -195,7 +196,7 @@ export class Desk extends Emitter {
     const since = this.#told.now;
     try {
       const { conversation } = await this.parley.call(method, { conversation: id, ...more });
-      this.#learn(conversation, since);
+      if (this.#learn(conversation, since)) this.emit("changed", null);
     } catch (error) {
       this.emit("trouble", /** @type {any} */ (error));
       throw error;
@@ -297,7 +298,8 @@ export class Desk extends Emitter {
   async #list(asked) {
     const since = this.#told.now;
     const answer = await this.parley.call("conversation.list", asked);
-    for (const one of answer.conversations) this.#learn(one, since);
+    const learned = answer.conversations.map((/** @type {Conversation} */ one) => this.#learn(one, since));
+    if (learned.includes(true)) this.emit("changed", null);
     return answer;
   }
 
@@ -315,7 +317,7 @@ export class Desk extends Emitter {
     const { id, status, visitor } = data.conversation;
     const wasOpen = this.conversations.get(id)?.status === "open";
     this.#told.note(id);
-    this.#know(data.conversation);
+    if (this.#know(data.conversation)) this.emit("changed", null);
     // Whoever else changed it may have erased what its visitor said.
     if (type === "conversation.updated" && actor.subject !== visitor.subject) void this.#readLast(id);
     const begins = type === "conversation.queued" || type === "conversation.reopened" || (type === "conversation.transferred" && wasOpen);
@@ -326,22 +328,24 @@ export class Desk extends Emitter {
     void this.#readLast(id);
   }
 
-  /** An answer to what was asked at `since`. @param {Conversation} answered @param {number} since */
+  /** An answer to what was asked at `since`. @param {Conversation} answered @param {number} since @returns {boolean} whether it is news */
   #learn(answered, since) {
     const known = this.conversations.get(answered.id);
     if (!known) return this.#know(answered);
     const told = this.#told.isNewer(answered.id, since) ? known : answered;
     const isOlder = (known.last_message?.seq ?? 0) > (answered.last_message?.seq ?? 0);
     const { last_message, unread } = isOlder ? known : { ...known, ...answered };
-    this.#know({ ...told, last_message, unread });
+    return this.#know({ ...told, last_message, unread });
   }
 
-  /** @param {Conversation} told */
+  /** @param {Conversation} told @returns {boolean} whether it is news */
   #know(told) {
-    this.conversations.set(told.id, { ...this.conversations.get(told.id), ...told });
+    const known = this.conversations.get(told.id);
+    const now = { ...known, ...told };
+    this.conversations.set(told.id, now);
     if (told.status === "open" && told.assignee === this.me.subject) this.#follow(told.id);
     else this.#release(told.id);
-    this.emit("changed", null);
+    return JSON.stringify(known) !== JSON.stringify(now);
   }
 
   /** What was written: events of the queue say that somebody waits, and not with what. @param {string} id */
