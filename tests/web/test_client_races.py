@@ -89,6 +89,40 @@ async def test_a_sign_out_is_not_undone_by_a_renewal_that_was_on_its_way(
         assert session not in [one["id"] for one in (await ada.call("session.list"))["sessions"]]
 
 
+async def test_a_server_that_never_answers_a_sign_out_keeps_the_lock_for_a_while_only(open_chat: OpenChat) -> None:
+    chat = await open_chat()
+    assert await chat.run(
+        f"""{GATED}
+        const signIn = {{ username: "ada", password: "ada" }};
+        const first = await Parley.connect(location.origin, {{ session: "mute", signIn }});
+        first.disconnect();
+        const gate = gated("/auth/refresh");
+        const limits = [];
+        AbortSignal.timeout = () => {{
+          const limit = new AbortController();
+          limits.push(limit);
+          return limit.signal;
+        }};
+        const ending = Promise.withResolvers();
+        const mute = (url, init) => {{
+          if (!url.endsWith("/auth/logout")) return gate.fetch(url, init);
+          ending.resolve();
+          return new Promise((_, reject) => init.signal?.addEventListener("abort", () => reject(init.signal.reason)));
+        }};
+        const second = new Parley({{ session: "mute", fetch: mute }});
+        const refused = second.connect().catch((error) => error.code);
+        await gate.asked;
+        localStorage.removeItem(`mute ${{location.origin}}`);
+        gate.release();
+        await ending.promise;
+        const {{ held }} = await navigator.locks.query();
+        for (const limit of limits) limit.abort();
+        const code = await refused;
+        return [held.length, code, await navigator.locks.request(`mute ${{location.origin}}`, () => "free")];
+        """
+    ) == [1, "sign_in_needed", "free"]
+
+
 async def test_a_refused_renewal_takes_no_newer_sign_in_away(open_chat: OpenChat) -> None:
     chat = await open_chat()
     assert await chat.run(
@@ -262,3 +296,23 @@ async def test_a_token_that_no_socket_takes_asks_for_a_sign_in(open_chat: OpenCh
         )
         == "token_malformed"
     )
+
+
+async def test_a_bug_beneath_the_line_is_not_taken_for_a_bad_token(open_chat: OpenChat) -> None:
+    chat = await open_chat()
+    assert await chat.run(
+        """
+        const thrown = new Promise((resolve) => addEventListener("unhandledrejection", (event) => {
+          event.preventDefault();
+          resolve(event.reason.message);
+        }));
+        class Broken {
+          constructor() {
+            throw new TypeError("a bug");
+          }
+        }
+        const parley = new Parley({ token: "t", store: memoryStore(), WebSocket: Broken });
+        void parley.connect();
+        return [await thrown, parley.state.name];
+        """
+    ) == ["a bug", "connecting"]

@@ -250,7 +250,8 @@ export class Parley extends Emitter {
         ended: (end) => this.#lost(line, end),
       });
       this.#line = line;
-    } catch {
+    } catch (error) {
+      if (/** @type {Error} */ (error).name !== "SyntaxError") throw error;
       this.#hold("token_malformed"); // No socket takes it: a space, say.
     }
   }
@@ -346,8 +347,7 @@ export class Parley extends Emitter {
   /** @param {import("./client/line.js").LineEnd} end @param {number} [inMs] */
   #retry(end, inMs = after(end.code, this.#attempts, this.#timing)) {
     this.#attempts += 1;
-    const reason = end.reason || "lost";
-    this.#enter({ name: this.session ? "reconnecting" : "connecting", reason, retryAtMs: Date.now() + inMs });
+    this.#enter({ name: this.session ? "reconnecting" : "connecting", reason: end.reason || "lost", retryAtMs: Date.now() + inMs });
     this.#retryTimer = setTimeout(() => {
       this.#cancelRetry();
       void this.#dial();

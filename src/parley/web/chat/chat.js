@@ -33,11 +33,13 @@ async function begin(note) {
       workspace.resume();
       return run(parley, workspace);
     } catch (error) {
-      if (!(error instanceof ParleyError)) throw error;
-      note = error.code === "sign_in_needed" ? undefined : "Please sign in again.";
+      // A bug of ours: told as one, and not by "Connecting…" for ever.
+      if (!(error instanceof ParleyError)) reportError(error);
+      const refusal = error instanceof ParleyError ? error : null;
+      note = refusal?.code === "sign_in_needed" ? undefined : "Please sign in again.";
       // A line that was cut just now comes back by itself: that needs nobody's password.
-      isSignedIn = error.passing && parley.state.name !== "held" && parley.state.name !== "ended";
-      if (parley.state.name === "live") await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+      isSignedIn = refusal !== null && refusal.passing && parley.state.name !== "held" && parley.state.name !== "ended";
+      if (refusal && parley.state.name === "live") await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }
   }
 }

@@ -47,13 +47,23 @@ export class History {
 
   /** Load the newest page. @param {Promise<unknown>} besides is waited for, too */
   async load(besides) {
-    this.#arrived = [];
+    /** @type {Message[]} */
+    const arrived = (this.#arrived = []);
+    try {
+      await this.#loadNewest(besides);
+      for (const message of arrived) this.#append(message);
+    } finally {
+      // Refused, too: what nobody waits for is not gathered.
+      if (arrived === this.#arrived) this.#arrived = null;
+    }
+  }
+
+  /** @param {Promise<unknown>} besides */
+  async #loadNewest(besides) {
     const [{ messages, complete }] = await Promise.all([this.#parley.call("message.list", { room: this.#room, limit: PAGE }), besides]);
     this.items = messages.map((/** @type {Message} */ message) => this.#item(message));
     this.isComplete = complete;
     this.isLoaded = true;
-    for (const message of this.#arrived) this.#append(message);
-    this.#arrived = null;
   }
 
   async loadOlder() {

@@ -185,7 +185,9 @@ export class SignIn {
   /** @param {string} token @returns {Promise<boolean>} whether its session is over */
   async #end(token) {
     const headers = { authorization: `Bearer ${token}` };
-    const answer = await this.#fetch(`${this.#base}/auth/logout`, { method: "POST", headers, keepalive: true }).catch(() => null);
+    // Under the lock, too: a server that never answers must not keep every tab from signing in again.
+    const init = { method: "POST", headers, keepalive: true, signal: AbortSignal.timeout(REFRESH_MS) };
+    const answer = await this.#fetch(`${this.#base}/auth/logout`, init).catch(() => null);
     return answer?.ok ?? false;
   }
 
