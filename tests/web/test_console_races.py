@@ -153,6 +153,19 @@ async def test_a_new_text_that_is_refused_is_not_lost_and_a_note_begun_while_edi
     await expect(said(agent, "Good morning")).not_to_contain_text("edited")
 
 
+async def test_a_conversation_is_shown_though_the_lists_change_between_press_and_release(
+    console: Any, server: ServerProcess
+) -> None:
+    async with visitor_of(server, "Press here"):
+        agent, _ = await console()
+        await agent.locator(".desk-item", has_text="Press here").hover()
+        await agent.mouse.down()
+        await begins(server, "And me, beneath")
+        await expect(agent.locator(".desk-item", has_text="And me, beneath")).to_be_visible()
+        await agent.mouse.up()
+        await expect(said(agent, "Press here")).to_have_count(1)
+
+
 async def test_handing_over_to_nobody_says_so(console: Any, server: ServerProcess) -> None:
     async with native(server, server.login("admin")) as admin:
         await admin.call("department.create", name="Returns")

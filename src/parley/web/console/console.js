@@ -7,7 +7,7 @@
 import "../elements/log.js";
 import "../elements/strip.js";
 import { openDialog } from "../elements/dialog.js";
-import { bdi, fill, h, icon } from "../elements/dom.js";
+import { bdi, fill, h, icon, settle } from "../elements/dom.js";
 import { refreshTimes, time } from "../elements/time.js";
 import { signInDialog, signInPage } from "../elements/sign_in.js";
 import { Parley, ParleyError } from "../parley.js";
@@ -56,48 +56,66 @@ function run(parley, session) {
   const nav = h("nav", { class: "desk-pane", "aria-label": "Conversations" }, lists, bell.element, foot);
   fill(app, h("div", { class: "desk", "data-pane": "lists" }, nav, h("main", { class: "middle" }, strip, view.element), about.element, toast));
   const frame = /** @type {HTMLElement} */ (app.firstElementChild);
+  /** What is drawn of each list, by its title. @type {Map<string, {items: HTMLElement, more: HTMLElement}>} */
+  const groups = new Map();
+  /** What is drawn of each conversation, and of what. @type {Map<string, {item: HTMLElement, button: HTMLElement, of: string}>} */
+  const rows = new Map();
 
   /**
    * @param {string} title
    * @param {import("./desk.js").Conversation[]} found
    * @param {string} empty what stands there instead; without it, an empty list is not shown
    * @param {import("./desk.js").List} [paged]
+   * @returns {HTMLElement[]}
    */
   function list(title, found, empty, paged) {
     if (found.length === 0 && !empty) return [];
     const goesOn = paged && desk.goesOn(paged);
     const heading = h("h2", { class: "group-title" }, title, " ", h("span", null, `${found.length}${goesOn ? "+" : ""}`));
-    const rows = found.map((one) => h("li", null, row(one)));
-    const more = goesOn && h("button", { type: "button", class: "button more", "data-id": `more ${paged}`, on: { click: () => void desk.more(paged) } }, "Show more");
-    return [heading, rows.length > 0 ? h("ul", null, ...rows) : h("p", { class: "desk-empty" }, empty), more];
+    const group = groups.get(title) ?? {
+      items: h("ul"),
+      more: h("button", { type: "button", class: "button more", "data-id": `more ${paged}`, on: { click: () => paged && void desk.more(paged) } }, "Show more"),
+    };
+    groups.set(title, group);
+    settle(group.items, found.map(row));
+    return [heading, found.length > 0 ? group.items : h("p", { class: "desk-empty" }, empty), ...(goesOn ? [group.more] : [])];
   }
 
   /** @param {import("./desk.js").Conversation} one */
   function row(one) {
-    const unread = one.id === desk.current?.id ? 0 : desk.unread(one);
-    const button = h(
-      "button",
-      { type: "button", class: "desk-item", "data-id": one.id, on: { click: () => desk.show(one.id) } },
-      h("span", { class: "desk-name" }, bdi(one.visitor.name || "Visitor")),
-      time(one.status === "queued" ? (one.queued_at ?? one.created_at) : (one.closed_at ?? one.created_at)),
+    const isCurrent = one.id === desk.current?.id;
+    const unread = isCurrent ? 0 : desk.unread(one);
+    const name = one.visitor.name || "Visitor";
+    const at = one.status === "queued" ? (one.queued_at ?? one.created_at) : (one.closed_at ?? one.created_at);
+    const of = JSON.stringify([isCurrent, unread, name, at, desk.lastLine(one)]);
+    const known = rows.get(one.id);
+    if (known?.of === of) return known.item;
+    const button = known?.button ?? h("button", { type: "button", class: "desk-item", "data-id": one.id, on: { click: () => desk.show(one.id) } });
+    fill(
+      button,
+      h("span", { class: "desk-name" }, bdi(name)),
+      time(at),
       h("span", { class: "desk-line" }, bdi(desk.lastLine(one))),
       unread > 0 && h("span", { class: "count" }, String(unread), h("span", { class: "unseen" }, " new")),
     );
-    if (one.id === desk.current?.id) button.setAttribute("aria-current", "page");
-    return button;
+    if (isCurrent) button.setAttribute("aria-current", "page");
+    else button.removeAttribute("aria-current");
+    const item = known?.item ?? h("li", null, button);
+    rows.set(one.id, { item, button, of });
+    return item;
   }
 
   function draw() {
     const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.id : undefined;
-    fill(
-      lists,
+    settle(lists, [
       ...list("Queue", desk.waiting, "Nobody is waiting. Who writes next appears here.", "queued"),
       ...list("Mine", desk.mine, `Nothing is yours. ${howToClaim()}`),
       ...list("With others", desk.others, "", "others"),
       ...list("Closed", desk.closed, "", "closed"),
-    );
-    // The list was drawn anew under whoever stood in it.
-    if (focused) /** @type {HTMLElement|null} */ (lists.querySelector(`[data-id="${CSS.escape(focused)}"]`))?.focus();
+    ]);
+    for (const id of rows.keys()) if (!desk.conversations.has(id)) rows.delete(id);
+    // Whoever stood in a row that went elsewhere goes with it.
+    if (focused && focused !== /** @type {HTMLElement} */ (document.activeElement).dataset.id) /** @type {HTMLElement|null} */ (lists.querySelector(`[data-id="${CSS.escape(focused)}"]`))?.focus();
     about.draw();
     availability.draw();
     view.drawHead();

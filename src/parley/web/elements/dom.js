@@ -43,6 +43,18 @@ export function fill(element, ...children) {
   return element;
 }
 
+/**
+ * The same where much of it is there already, which stays untouched: a button taken out between press and release is not
+ * clicked, and loses the focus.
+ * @param {Element} element
+ * @param {Element[]} children
+ */
+export function settle(element, children) {
+  const wanted = new Set(children);
+  for (const child of [...element.children]) if (!wanted.has(child)) child.remove();
+  children.forEach((child, i) => element.children[i] !== child && element.insertBefore(child, element.children[i] ?? null));
+}
+
 const SVG = "http://www.w3.org/2000/svg";
 const SPRITE = new URL("./icons.svg", import.meta.url).pathname;
 
