@@ -10,6 +10,7 @@ from playwright.async_api import Browser, async_playwright, expect
 from tests.npm import need
 from tests.serving import ServerProcess
 from tests.web.chat import Chat
+from tests.web.helpdesk import Shop
 from tests.web.watched import OpenPage, watched_pages
 
 #: Without these Chromium looks for Google's hosts at every start.
@@ -50,6 +51,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         tmp_path_factory.mktemp("web") / "data", "--demo", limits__messages_per_s=0, limits__connections=100
     ) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Shop]:
+    """Somebody else's site."""
+    with Shop().opened() as opened:
+        yield opened
 
 
 @pytest.fixture

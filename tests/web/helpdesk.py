@@ -7,8 +7,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 from playwright.async_api import FrameLocator, Page, expect
+
+from tests.serving import ServerProcess
 
 
 class Shop:
@@ -59,6 +63,14 @@ class Shop:
             self._server.shutdown()
             self._server.server_close()
             thread.join()
+
+    @contextmanager
+    def served(self, data: Path, **settings: Any) -> Iterator[ServerProcess]:
+        """The demo as this site's chat, without the limits on visitors: tests write faster than people."""
+        unlimited = {"limits__conversations_per_min": 0, "limits__guest_messages_per_s": 0}
+        with ServerProcess(data, "--demo", **unlimited, widget_origins=self.url, **settings) as running:
+            self.chat = running.url
+            yield running
 
 
 class Visitor:

@@ -39,24 +39,12 @@ OpenShop = Callable[..., Awaitable[Visitor]]
 
 
 @pytest.fixture(scope="module")
-def shop() -> Iterator[Shop]:
-    with Shop().opened() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def server(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     secret = tmp_path_factory.mktemp("issuer") / "secret"
     secret.write_text(SECRET)
     issuer = {"name": "shop", "issuer": "https://shop.example", "audience": "parley", "use": "identity"}
-    settings: dict[str, Any] = {
-        "auth__issuers": json.dumps([{**issuer, "secret_file": str(secret), "default_kid": "shop-1"}]),
-        "limits__conversations_per_min": 0,
-        "limits__guest_messages_per_s": 0,
-        "widget_origins": shop.url,
-    }
-    with ServerProcess(tmp_path_factory.mktemp("widget") / "data", "--demo", **settings) as running:
-        shop.chat = running.url
+    issuers = json.dumps([{**issuer, "secret_file": str(secret), "default_kid": "shop-1"}])
+    with shop.served(tmp_path_factory.mktemp("widget") / "data", auth__issuers=issuers) as running:
         yield running
 
 

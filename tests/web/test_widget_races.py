@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from playwright.async_api import Route, expect
@@ -19,20 +18,8 @@ BEGINS = "**/conversations"
 
 
 @pytest.fixture(scope="module")
-def shop() -> Iterator[Shop]:
-    with Shop().opened() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def server(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    settings: dict[str, Any] = {
-        "limits__conversations_per_min": 0,
-        "limits__guest_messages_per_s": 0,
-        "widget_origins": shop.url,
-    }
-    with ServerProcess(tmp_path_factory.mktemp("races") / "data", "--demo", **settings) as running:
-        shop.chat = running.url
+    with shop.served(tmp_path_factory.mktemp("races") / "data") as running:
         yield running
 
 
