@@ -194,8 +194,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _should_upgrade(self) -> bool:
         if self._is_upgrade is None:
-            path, _ = split_target(self.url.decode("latin-1"))
-            self._is_upgrade = super()._should_upgrade() and self._upgrades.takes(path)
+            self._is_upgrade = super()._should_upgrade() and self._upgrades.takes(
+                split_target(self.url.decode("latin-1"))[0]
+            )
         return self._is_upgrade
 
     @property
